@@ -1,0 +1,1 @@
+"""Words and rules of the loop, as values: no input or output of any kind."""

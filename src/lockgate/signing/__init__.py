@@ -1,0 +1,1 @@
+"""Signatures by people, made and checked by ssh-keygen."""

@@ -1,0 +1,1 @@
+"""The registry on disk: the only place that knows SQL."""

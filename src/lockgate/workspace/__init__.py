@@ -1,0 +1,1 @@
+"""What people write: system folders, suite files, policy files and the lock."""
