@@ -1,0 +1,184 @@
+"""Objects: bytes under their SHA-256, small ones in the database, large ones as files.
+
+- An object is written once; the same bytes are kept once.
+- A large object is complete under its name or not there at all: temporary name, sync, rename.
+- What is read is hashed again; bytes that differ are never returned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from lockgate.canonical import digest_bytes
+from lockgate.errors import IntegrityBroken, RegistryTrouble
+
+LARGE_BYTES = 256 * 1024
+"""From this size on an object is a file below `objects/`."""
+
+_CHUNK = 1 << 20
+
+
+class Missing(LookupError):
+    """The object's content was removed or never stored here."""
+
+
+class Objects:
+    """Reads and keeps objects over one connection; the writer holds the transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+        """Serve the objects of one registry.
+
+        Args:
+            connection: Of the thread that calls.
+            folder: Where large objects lie; made when the first one comes.
+        """
+        self._connection = connection
+        self._folder = folder
+
+    def put(self, data: bytes) -> str:
+        """Keep some bytes and return their digest."""
+        digest = digest_bytes(data)
+        if not self._is_known(digest):
+            if len(data) >= LARGE_BYTES:
+                self._store_stream(io.BytesIO(data), digest, len(data))
+            else:
+                self._insert(digest, len(data), data, None)
+        return digest
+
+    def put_file(self, source: Callable[[], BinaryIO], digest: str, size_bytes: int) -> None:
+        """Keep the bytes of a file that should have this digest.
+
+        Raises:
+            IntegrityBroken: The file has other bytes now; nothing was kept.
+        """
+        if self._is_known(digest):
+            return
+        with source() as stream:
+            if size_bytes >= LARGE_BYTES:
+                self._store_stream(stream, digest, size_bytes)
+                return
+            data = stream.read(size_bytes + 1)
+        if digest_bytes(data) != digest:
+            raise IntegrityBroken("a file changed while it was stored", hint="run it again")
+        self._insert(digest, len(data), data, None)
+
+    def read(self, digest: str) -> bytes:
+        """Return an object's bytes, checked against their digest.
+
+        Raises:
+            Missing: The content is not here: removed, or never stored.
+            IntegrityBroken: The stored bytes are not what the digest says.
+        """
+        with self.open(digest) as stream:
+            data = stream.read()
+        if digest_bytes(data) != digest:
+            raise _damaged(digest)
+        return data
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open an object for reading; the caller checks the digest of what it reads.
+
+        Raises:
+            Missing: The content is not here: removed, or never stored.
+        """
+        row = self._connection.execute(
+            "SELECT bytes, path FROM content WHERE digest = ?", (digest,)
+        ).fetchone()
+        if row is None:
+            raise Missing(f"object {digest[:12]} has no content here")
+        if row[0] is not None:
+            return io.BytesIO(row[0])
+        try:
+            return (self._folder / row[1]).open("rb")
+        except FileNotFoundError as error:
+            raise Missing(f"object {digest[:12]} has lost its file `{row[1]}`") from error
+
+    def is_intact(self, digest: str) -> bool:
+        """Tell whether an object is here and its bytes are what the digest says."""
+        hashed = hashlib.sha256()
+        try:
+            with self.open(digest) as stream:
+                while chunk := stream.read(_CHUNK):
+                    hashed.update(chunk)
+        except (Missing, OSError):
+            return False
+        return hashed.hexdigest() == digest
+
+    def has(self, digest: str) -> bool:
+        """Tell whether an object's content is recorded as being here."""
+        row = self._connection.execute(
+            "SELECT 1 FROM content WHERE digest = ?", (digest,)
+        ).fetchone()
+        return row is not None
+
+    def _is_known(self, digest: str) -> bool:
+        row = self._connection.execute(
+            "SELECT c.path FROM object o JOIN content c USING (digest) WHERE o.digest = ?",
+            (digest,),
+        ).fetchone()
+        return row is not None and (row[0] is None or (self._folder / row[0]).exists())
+
+    def _insert(self, digest: str, size: int, data: bytes | None, path: str | None) -> None:
+        self._connection.execute(
+            "INSERT INTO object (digest, size) SELECT ?, ? "
+            "WHERE NOT EXISTS (SELECT 1 FROM object WHERE digest = ?)",
+            (digest, size, digest),
+        )
+        self._connection.execute(
+            "INSERT INTO content (digest, bytes, path) SELECT ?, ?, ? "
+            "WHERE NOT EXISTS (SELECT 1 FROM content WHERE digest = ?)",
+            (digest, data, path, digest),
+        )
+
+    def _store_stream(self, stream: BinaryIO, digest: str, size_bytes: int) -> None:
+        name = f"{digest[:2]}/{digest}"
+        target = self._folder / name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = target.with_name(f".{digest[:16]}-{secrets.token_hex(4)}")
+        hashed = hashlib.sha256()
+        size = 0
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "wb") as out:
+                while chunk := stream.read(_CHUNK):
+                    hashed.update(chunk)
+                    size += len(chunk)
+                    out.write(chunk)
+                out.flush()
+                os.fsync(out.fileno())
+            if hashed.hexdigest() != digest:
+                raise IntegrityBroken("a file changed while it was stored", hint="run it again")
+            temporary.rename(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise RegistryTrouble(
+                f"cannot store an object of {size_bytes} bytes: {error.strerror or error}",
+                hint="check free space and rights with `df -h` and `ls -ld` on the registry",
+            ) from error
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+        self._insert(digest, size, None, name)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(digest: str) -> IntegrityBroken:
+    return IntegrityBroken(
+        f"object {digest[:12]} is damaged: its bytes are not what the digest says",
+        hint="restore it from a backup; `lockgate status` shows what depends on it",
+    )
