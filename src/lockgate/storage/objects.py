@@ -97,7 +97,7 @@ class Objects:
         if row[0] is not None:
             return io.BytesIO(row[0])
         try:
-            return (self._folder / row[1]).open("rb")
+            return Path(self._folder, row[1]).open("rb")
         except FileNotFoundError as error:
             raise Missing(f"object {digest[:12]} has lost its file `{row[1]}`") from error
 
@@ -147,7 +147,7 @@ class Objects:
         size = 0
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "wb") as out:
+            with os.fdopen(descriptor, "wb") as out:
                 while chunk := stream.read(_CHUNK):
                     hashed.update(chunk)
                     size += len(chunk)

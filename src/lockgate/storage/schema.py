@@ -740,7 +740,7 @@ def schema_digest(connection: sqlite3.Connection) -> str:
     """Return a digest of all tables, indexes and triggers, to see that none was dropped."""
     rows = connection.execute(
         "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' "
-        "AND name NOT LIKE '\\_sqlite%' ESCAPE '\\' ORDER BY type, name"
+        "AND tbl_name <> '_sqlite_migrations' ORDER BY type, name"
     )
     text = "\n".join(f"{kind} {name} {sql}" for kind, name, sql in rows)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,206 @@
+"""Named queries about systems, definitions, versions and how they descend from each other."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lockgate.canonical import parse_instant
+from lockgate.domain.components import Definition, Entry, definition_from_entries
+from lockgate.domain.version import LABEL_PATTERN, Version
+from lockgate.errors import UsageMistake
+
+_COLUMNS = (
+    "v.id, v.system, v.definition, v.parent, v.track, v.label, v.owner, v.registrar, "
+    "c.bytes, v.at, v.seq"
+)
+_FROM = "FROM version v LEFT JOIN content c ON c.digest = v.reason"
+MAX_PAGE = 500
+
+
+def _version(row: tuple[Any, ...]) -> Version:
+    reason = row[8].decode("utf-8") if row[8] is not None else "(redacted)"
+    return Version(*row[:8], reason, parse_instant(row[9]), row[10])
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A version on the way up from another one, and how many steps away it is."""
+
+    version: str
+    label: str
+    distance: int
+
+
+class Versions:
+    """Looks at systems and versions over one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Serve one registry."""
+        self._connection = connection
+
+    def systems(self) -> list[str]:
+        """Return the names of all systems, in the order they came."""
+        return [
+            name for (name,) in self._connection.execute("SELECT name FROM system ORDER BY seq")
+        ]
+
+    def get(self, version_id: str) -> Version | None:
+        """Return the version with a whole id."""
+        row = self._connection.execute(
+            f"SELECT {_COLUMNS} {_FROM} WHERE v.id = ?", (version_id,)
+        ).fetchone()
+        return _version(row) if row else None
+
+    def named(self, system: str, text: str) -> Version:
+        """Return the version that a label or the beginning of an id names.
+
+        Raises:
+            UsageMistake: None or several are named so; the hint lists what there is.
+        """
+        if LABEL_PATTERN.fullmatch(text):
+            row = self._connection.execute(
+                f"SELECT {_COLUMNS} {_FROM} WHERE v.system = ? AND v.label = ?", (system, text)
+            ).fetchone()
+            if row:
+                return _version(row)
+        elif len(text) >= 4 and all(letter in "0123456789abcdef" for letter in text):
+            rows = self._connection.execute(
+                f"SELECT {_COLUMNS} {_FROM} WHERE v.id >= ? AND v.id < ? AND v.system = ? LIMIT 3",
+                (text, text + "g", system),
+            ).fetchall()
+            if len(rows) == 1:
+                return _version(rows[0])
+            if rows:
+                raise UsageMistake(
+                    f"`{text}` begins the ids of several versions",
+                    hint=f"use one of {', '.join(_version(row).label for row in rows)}",
+                )
+        newest = self.page(system, limit=5)
+        there = ", ".join(version.label for version in newest)
+        raise UsageMistake(
+            f"there is no version `{text}` in `{system}`",
+            hint=(
+                f"newest are {there}; `lockgate log -s {system}` lists all"
+                if newest
+                else f"register the first: `lockgate register -s {system} -m REASON`"
+            ),
+        )
+
+    def page(
+        self,
+        system: str,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        track: str | None = None,
+    ) -> list[Version]:
+        """Return versions, newest first.
+
+        Args:
+            system: The system.
+            before: Only versions whose `seq` is below this one: the last of the page before.
+            limit: At most 500.
+            track: Only this track.
+        """
+        conditions, values = ["v.system = ?"], [system]
+        if track is not None:
+            conditions.append("v.track = ?")
+            values.append(track)
+        sql = (
+            f"SELECT {_COLUMNS} {_FROM} WHERE {' AND '.join(conditions)} AND v.seq < ? "
+            "ORDER BY v.seq DESC LIMIT ?"
+        )
+        rows = self._connection.execute(sql, (*values, before or 1 << 62, min(limit, MAX_PAGE)))
+        return [_version(row) for row in rows]
+
+    def count(self, system: str) -> int:
+        """Return how many versions a system has."""
+        (count,) = self._connection.execute(
+            "SELECT count(*) FROM version WHERE system = ?", (system,)
+        ).fetchone()
+        return int(count)
+
+    def children(self, version_id: str) -> list[Version]:
+        """Return the versions that were registered on top of one, oldest first."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} {_FROM} WHERE v.parent = ? ORDER BY v.seq", (version_id,)
+        )
+        return [_version(row) for row in rows]
+
+    def with_definition(self, system: str, definition: str) -> list[Version]:
+        """Return every version of a system that has this definition, oldest first."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} {_FROM} WHERE v.definition = ? AND v.system = ? ORDER BY v.seq",
+            (definition, system),
+        )
+        return [_version(row) for row in rows]
+
+    def ancestors(self, version_id: str, *, limit: int = 1_000_000) -> Iterator[Relative]:
+        """Give a version and all it descends from, nearest first."""
+        for row in self._connection.execute(
+            "WITH RECURSIVE line(id, parent, label, distance) AS ("
+            " SELECT id, parent, label, 0 FROM version WHERE id = ?"
+            " UNION ALL SELECT v.id, v.parent, v.label, distance + 1"
+            " FROM line JOIN version v ON v.id = line.parent LIMIT ?)"
+            " SELECT id, label, distance FROM line",
+            (version_id, limit),
+        ):
+            yield Relative(*row)
+
+    def descends(self, version_id: str, ancestor_id: str) -> bool:
+        """Tell whether a version is, or comes from, another one."""
+        row = self._connection.execute(
+            "WITH RECURSIVE line(id, parent) AS ("
+            " SELECT id, parent FROM version WHERE id = ?"
+            " UNION ALL SELECT v.id, v.parent FROM line JOIN version v ON v.id = line.parent"
+            " WHERE line.id <> ?)"
+            " SELECT 1 FROM line WHERE id = ? LIMIT 1",
+            (version_id, ancestor_id, ancestor_id),
+        ).fetchone()
+        return row is not None
+
+    def definition(self, digest: str) -> Definition:
+        """Return a registered definition.
+
+        Raises:
+            LookupError: No such definition is registered.
+        """
+        row = self._connection.execute(
+            "SELECT components FROM definition WHERE digest = ?", (digest,)
+        ).fetchone()
+        if row is None:
+            raise LookupError(f"definition {digest[:12]} is not registered")
+        entries = [
+            Entry(component, kind, key, json.loads(value) if kind == "setting" else held)
+            for component, kind, key, value, held in self._connection.execute(
+                "SELECT component, kind, key, value, object FROM definition_entry "
+                "WHERE definition = ?",
+                (digest,),
+            )
+        ]
+        return definition_from_entries(tuple(json.loads(row[0])), entries)
+
+    def search(self, system: str | None, text: str, *, limit: int = 50) -> list[Version]:
+        """Return versions whose label, owner, reason or prompt hold all words of a text.
+
+        Args:
+            system: Only this system; `None` searches all.
+            text: Words as a person types them; the last may be the beginning of one.
+            limit: At most 500; newest first.
+        """
+        words = [word.replace('"', '""') for word in text.replace("\0", " ").split()]
+        if not words:
+            return []
+        query = " ".join(f'"{word}"' for word in words) + "*"
+        where, values = ("AND v.system = ?", [system]) if system else ("", [])
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM version_text t JOIN version v ON v.seq = t.rowid "
+            f"LEFT JOIN content c ON c.digest = v.reason "
+            f"WHERE version_text MATCH ? {where} ORDER BY t.rowid DESC LIMIT ?",
+            (query, *values, min(limit, MAX_PAGE)),
+        )
+        return [_version(row) for row in rows]

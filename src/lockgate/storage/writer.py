@@ -1,0 +1,290 @@
+"""One write transaction: what may be put into the registry, and in which company.
+
+- A record and its ledger row are written together or not at all.
+- Labels, generations and ledger numbers are given out inside the transaction.
+- Texts are kept as objects, and searched through an index that can be built anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from lockgate.canonical import canonical_json, instant, parse_instant
+from lockgate.domain.components import Definition
+from lockgate.domain.evidence import Answer, MetricSummary, Run, RunEnd
+from lockgate.domain.release import Attempt, Decision
+from lockgate.domain.version import TRACKS, System, Version
+from lockgate.errors import Busy
+from lockgate.ports import Clock
+from lockgate.storage import rows
+from lockgate.storage.ledger import Ledger
+from lockgate.storage.objects import Objects
+from lockgate.storage.runs import Runs
+
+if TYPE_CHECKING:
+    from lockgate.domain.suite import Suite
+
+R = TypeVar("R")
+
+MAX_INDEXED_PROMPT_BYTES = 256 * 1024
+"""How much prompt text of one version the search index takes."""
+
+
+def process_start(pid: int) -> str | None:
+    """Return when a process of this host began, as an opaque mark; `None` when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return stat.rsplit(")", 1)[-1].split()[19]
+
+
+class Writer:
+    """Writes records within one transaction that the registry began and will end."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, objects: Objects, ledger: Ledger, clock: Clock
+    ) -> None:
+        """Write over a connection whose transaction is open."""
+        self._connection = connection
+        self._objects = objects
+        self._ledger = ledger
+        self._clock = clock
+        self._head = ledger.head()
+
+    def append(self, record: R) -> R:
+        """Add one record to its table and to the ledger.
+
+        Returns:
+            The record with the `seq` and `at` it got.
+
+        Raises:
+            Rejected: A key, CHECK or trigger refused it; the whole transaction is undone.
+        """
+        kind = rows.TABLES[type(record)]
+        at = self._ledger.time_after(self._head, self._clock.now())
+        record = dataclasses.replace(record, at=parse_instant(at))  # type: ignore[type-var]
+        row = rows.columns(record, self._objects.put)
+        if isinstance(record, Attempt):
+            row["previous"] = record.generation - 1 if record.generation else None
+            row["promotable"] = 1 if record.kind == "promote" else None
+        parts = rows.decision_parts(record) if isinstance(record, Decision) else None
+        digest = rows.payload_digest(kind, row, parts)
+        self._head = self._ledger.append(self._head, kind, digest, at)
+        if isinstance(record, Decision):
+            self._connection.executemany(
+                "INSERT INTO decision_run (decision, run, version, role, outcome) "
+                "VALUES (?, ?, ?, ?, 'completed')",
+                [(record.id, part.run, part.version, part.role) for part in record.runs],
+            )
+        row["seq"] = self._head.seq
+        self._insert(kind, row)
+        return dataclasses.replace(record, seq=self._head.seq)  # type: ignore[type-var]
+
+    def append_registry(self, registry_id: str, epoch: int, actor: str) -> None:
+        """Record the registry's own identity, the first entry of every ledger."""
+        at = self._ledger.time_after(self._head, self._clock.now())
+        row: dict[str, Any] = {"epoch": epoch, "id": registry_id, "actor": actor, "at": at}
+        digest = rows.payload_digest("registry", row)
+        self._head = self._ledger.append(self._head, "registry", digest, at)
+        self._insert("registry", {**row, "seq": self._head.seq})
+
+    def _insert(self, table: str, row: Mapping[str, Any]) -> None:
+        names = ", ".join(f'"{name}"' for name in row)
+        marks = ", ".join("?" * len(row))
+        self._connection.execute(
+            f'INSERT INTO "{table}" ({names}) VALUES ({marks})', tuple(row.values())
+        )
+
+    def put(self, data: bytes) -> str:
+        """Keep some bytes as an object and return their digest."""
+        return self._objects.put(data)
+
+    def put_file(self, source: Callable[[], BinaryIO], digest: str, size_bytes: int) -> None:
+        """Keep a file's bytes, hashed again on the way.
+
+        Raises:
+            IntegrityBroken: The file has other bytes than the digest says.
+        """
+        self._objects.put_file(source, digest, size_bytes)
+
+    def ensure_system(self, name: str, actor: str) -> None:
+        """Record a system unless it is there."""
+        row = self._connection.execute("SELECT 1 FROM system WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            self.append(System(name, actor))
+
+    def add_definition(self, definition: Definition) -> None:
+        """Store a definition whose files are stored already; does nothing when it is there."""
+        row = self._connection.execute(
+            "SELECT 1 FROM definition WHERE digest = ?", (definition.digest,)
+        ).fetchone()
+        if row is not None:
+            return
+        for entry in definition.entries():
+            is_setting = entry.kind == "setting"
+            value = canonical_json(entry.value).decode() if is_setting else None
+            self._connection.execute(
+                "INSERT INTO definition_entry (definition, component, kind, key, value, object) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    definition.digest,
+                    entry.component,
+                    entry.kind,
+                    entry.key,
+                    value,
+                    None if is_setting else entry.value,
+                ),
+            )
+        self._connection.execute(
+            "INSERT INTO definition (digest, components) VALUES (?, ?)",
+            (definition.digest, json.dumps(definition.ordered())),
+        )
+
+    def next_label(self, system: str, track: str) -> str:
+        """Return the next free label of a track."""
+        (newest,) = self._connection.execute(
+            "SELECT coalesce((SELECT CAST(substr(label, 2) AS INTEGER) FROM version "
+            "WHERE system = ? AND track = ? ORDER BY seq DESC LIMIT 1), 0)",
+            (system, track),
+        ).fetchone()
+        return f"{TRACKS[track]}{newest + 1}"
+
+    def add_version(self, version: Version, prompt_text: str) -> Version:
+        """Record a version and make it searchable."""
+        added = self.append(version)
+        self._connection.execute(
+            "INSERT INTO version_text (rowid, label, owner, reason, prompt) VALUES (?, ?, ?, ?, ?)",
+            (
+                added.seq,
+                added.label,
+                added.owner,
+                added.reason,
+                prompt_text[:MAX_INDEXED_PROMPT_BYTES],
+            ),
+        )
+        return added
+
+    def add_suite(self, suite: Suite, files: Mapping[str, bytes]) -> None:
+        """Store a suite with its cases; does nothing when it is there."""
+        row = self._connection.execute(
+            "SELECT 1 FROM suite WHERE digest = ?", (suite.digest,)
+        ).fetchone()
+        if row is not None:
+            return
+        for data in files.values():
+            self._objects.put(data)
+        spec = self._objects.put(canonical_json(suite.spec_body()))
+        self._connection.executemany(
+            "INSERT INTO suite_case (suite, case_id, position, body) VALUES (?, ?, ?, ?)",
+            (
+                (suite.digest, case.id, position, json.dumps(case.body(), ensure_ascii=False))
+                for position, case in enumerate(suite.cases)
+            ),
+        )
+        self._connection.execute(
+            "INSERT INTO suite (digest, system, name, spec, cases) VALUES (?, ?, ?, ?, ?)",
+            (suite.digest, suite.system, suite.name, spec, len(suite.cases)),
+        )
+
+    def add_answers(self, answers: Iterable[Answer]) -> None:
+        """Store a batch of answers of open runs."""
+        put = self._objects.put
+        self._connection.executemany(
+            "INSERT INTO answer (run, case_id, repeat, asking, scores, error, output, latency_ms, "
+            "tokens_in, tokens_out) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    answer.run,
+                    answer.case,
+                    answer.repeat,
+                    answer.asking,
+                    json.dumps(dict(answer.scores)) if answer.scores is not None else None,
+                    put(answer.error.encode()) if answer.error is not None else None,
+                    put(_output_bytes(answer.output)) if answer.error is None else None,
+                    answer.latency_ms,
+                    answer.tokens_in,
+                    answer.tokens_out,
+                )
+                for answer in answers
+            ],
+        )
+
+    def end_run(
+        self, run: Run, outcome: str, summary: tuple[MetricSummary, ...], actor: str
+    ) -> RunEnd:
+        """End a run: from here on its answers are fixed and covered by the ledger."""
+        hashed = hashlib.sha256()
+        count = 0
+        scored: dict[tuple[str, int], bool] = {}
+        for answer in Runs(self._connection, self._objects).raw_answers(run.id):
+            hashed.update(canonical_json(answer.body()) + b"\n")
+            count += 1
+            key = (answer.case, answer.repeat)
+            scored[key] = scored.get(key, False) or answer.scores is not None
+        errors = sum(not has_score for has_score in scored.values())
+        return self.append(
+            RunEnd(run.id, outcome, count, errors, hashed.hexdigest(), summary, actor)
+        )
+
+    def take_lease(self, subject: str, holder: str) -> None:
+        """Say that this process works on something; one at a time.
+
+        Raises:
+            Busy: A living process, or one of another host that was heard of within a minute,
+                holds it.
+        """
+        row = self._connection.execute(
+            "SELECT holder, pid, started, host, heartbeat FROM lease WHERE subject = ?", (subject,)
+        ).fetchone()
+        now = self._clock.now()
+        if row is not None:
+            who, pid, started, host, heartbeat = row
+            if host == socket.gethostname():
+                is_held = process_start(pid) == started and pid != os.getpid()
+            else:
+                is_held = (now - parse_instant(heartbeat)).total_seconds() < 60
+            if is_held:
+                raise Busy(
+                    f"`{subject}` is being worked on by {who} (process {pid} on {host})",
+                    hint="wait for it, or stop that process and run this again",
+                )
+        self._connection.execute(
+            "INSERT INTO lease (subject, holder, pid, started, host, heartbeat) "
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (subject) DO UPDATE SET "
+            "holder = excluded.holder, pid = excluded.pid, started = excluded.started, "
+            "host = excluded.host, heartbeat = excluded.heartbeat",
+            (
+                subject,
+                holder,
+                os.getpid(),
+                process_start(os.getpid()) or "",
+                socket.gethostname(),
+                instant(now),
+            ),
+        )
+
+    def renew_lease(self, subject: str) -> None:
+        """Say that this process is still at work."""
+        self._connection.execute(
+            "UPDATE lease SET heartbeat = ? WHERE subject = ? AND pid = ?",
+            (instant(self._clock.now()), subject, os.getpid()),
+        )
+
+    def drop_lease(self, subject: str) -> None:
+        """Say that this process is done with something."""
+        self._connection.execute(
+            "DELETE FROM lease WHERE subject = ? AND pid = ?", (subject, os.getpid())
+        )
+
+
+def _output_bytes(output: Any) -> bytes:
+    return json.dumps(output, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
