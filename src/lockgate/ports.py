@@ -1,4 +1,4 @@
-"""What the steps need from the outside, as protocols: adapters implement them, nobody imports them.
+"""What the steps need from the outside, as protocols; adapters implement them without importing.
 
 - The registry is the only thing that may refuse a record; a step that was refused changed nothing.
 - A runner answers questions; a question that could not be asked is an error, never a score.
@@ -6,10 +6,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from lockgate.domain.components import Definition
+    from lockgate.domain.evidence import Answer, CaseScores, MetricSummary, Run, RunEnd, RunRecord
+    from lockgate.domain.release import (
+        Approval,
+        Decision,
+        Deployment,
+        Hold,
+        Lift,
+        PolicyApplied,
+        Proposal,
+        Quarantine,
+        SuiteApplied,
+        SuiteInfo,
+    )
+    from lockgate.domain.suite import Suite
+    from lockgate.domain.version import Relative, Version
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +97,348 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the current time, aware, in UTC."""
+        ...
+
+
+class VersionQueries(Protocol):
+    """Looks at systems, definitions, versions and how they descend from each other."""
+
+    def systems(self) -> list[str]:
+        """Return the names of all systems, in the order they came."""
+        ...
+
+    def get(self, version_id: str) -> Version | None:
+        """Return the version with a whole id."""
+        ...
+
+    def named(self, system: str, text: str) -> Version:
+        """Return the version that a label or the beginning of an id names.
+
+        Raises:
+            UsageMistake: None or several are named so.
+        """
+        ...
+
+    def page(
+        self, system: str, *, before: int | None = None, limit: int = 50, track: str | None = None
+    ) -> list[Version]:
+        """Return versions, newest first, below a `seq`."""
+        ...
+
+    def count(self, system: str) -> int:
+        """Return how many versions a system has."""
+        ...
+
+    def children(self, version_id: str) -> list[Version]:
+        """Return the versions registered on top of one, oldest first."""
+        ...
+
+    def with_definition(self, system: str, definition: str) -> list[Version]:
+        """Return every version of a system with this definition, oldest first."""
+        ...
+
+    def ancestors(self, version_id: str, *, limit: int = ...) -> Iterator[Relative]:
+        """Give a version and all it descends from, nearest first."""
+        ...
+
+    def descends(self, version_id: str, ancestor_id: str) -> bool:
+        """Tell whether a version is, or comes from, another one."""
+        ...
+
+    def definition(self, digest: str) -> Definition:
+        """Return a registered definition; `LookupError` when there is none."""
+        ...
+
+    def search(self, system: str | None, text: str, *, limit: int = 50) -> list[Version]:
+        """Return versions whose label, owner, reason or prompt hold all words of a text."""
+        ...
+
+
+class RunQueries(Protocol):
+    """Looks at runs and answers."""
+
+    def get(self, text: str) -> RunRecord:
+        """Return the run that an id or its beginning names; `UsageMistake` when none does."""
+        ...
+
+    def of_version(self, version_id: str, suite: str | None = None) -> list[RunRecord]:
+        """Return the runs of a version, oldest first; on one suite digest if given."""
+        ...
+
+    def completed(self, version_id: str, suite: str) -> list[RunRecord]:
+        """Return the completed runs of a version on a suite digest, oldest first."""
+        ...
+
+    def open(self, system: str) -> list[RunRecord]:
+        """Return runs that have not ended, newest first."""
+        ...
+
+    def asked(self, run_id: str) -> dict[tuple[str, int], tuple[int, bool]]:
+        """Return (case, repeat) to (number of askings, whether there is a score)."""
+        ...
+
+    def answers(self, run_id: str, cases: Iterable[str] | None = None) -> list[Answer]:
+        """Return answers with outputs and errors as they came."""
+        ...
+
+    def raw_answers(self, run_id: str) -> Iterator[Answer]:
+        """Give answers in a fixed order, outputs and errors as digests."""
+        ...
+
+    def pooled(self, runs: Iterable[str]) -> CaseScores:
+        """Return what some runs together say about each case."""
+        ...
+
+
+class ReleaseQueries(Protocol):
+    """Looks at decisions, approvals, attempts, settlements, quarantines and holds."""
+
+    def live(self, system: str, environment: str) -> Deployment | None:
+        """Return the deployment that is live."""
+        ...
+
+    def newest(self, system: str, environment: str) -> Deployment | None:
+        """Return the newest deployment, live, failed or open."""
+        ...
+
+    def deployments(
+        self, system: str, environment: str, *, before: int | None = None, limit: int = 50
+    ) -> list[Deployment]:
+        """Return deployments, newest first."""
+        ...
+
+    def deployment(self, system: str, environment: str, generation: int) -> Deployment | None:
+        """Return one deployment by its generation."""
+        ...
+
+    def environments(self, system: str) -> list[str]:
+        """Return the environments that ever took an attempt."""
+        ...
+
+    def where_live(self, system: str) -> dict[str, list[str]]:
+        """Return version id to the environments where it is live now."""
+        ...
+
+    def decision(self, text: str) -> Decision:
+        """Return the decision that an id or its beginning names; else `UsageMistake`."""
+        ...
+
+    def newest_decision(self, version_id: str, environment: str) -> Decision | None:
+        """Return the newest decision about a version and an environment."""
+        ...
+
+    def decisions(
+        self, system: str, *, version_id: str | None = None, limit: int = 50
+    ) -> list[Decision]:
+        """Return decisions, newest first; only about one version if given."""
+        ...
+
+    def is_void(self, decision: Decision) -> str | None:
+        """Say what has moved since a decision was made; `None` when nothing has."""
+        ...
+
+    def approvals(self, subject: str) -> list[Approval]:
+        """Return what reviewers said to a decision or proposal, oldest first."""
+        ...
+
+    def proposals(self, *, kind: str | None = None) -> list[Proposal]:
+        """Return proposals, newest first."""
+        ...
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        """Return one proposal by its id or the beginning of it."""
+        ...
+
+    def quarantines(self, system: str, *, definition: str | None = None) -> list[Quarantine]:
+        """Return quarantines in force, newest first."""
+        ...
+
+    def holds(self, system: str, environment: str | None = None) -> list[Hold]:
+        """Return holds in force, newest first."""
+        ...
+
+    def lift_of(self, seq: int) -> Lift | None:
+        """Return what ended a quarantine or hold."""
+        ...
+
+
+class AppliedQueries(Protocol):
+    """Looks at the policy and the suites that count now."""
+
+    def policy(self) -> PolicyApplied | None:
+        """Return the newest application of a policy."""
+        ...
+
+    def rules(self) -> dict[str, Any] | None:
+        """Return the applied policy as a JSON value."""
+        ...
+
+    def suites(self, system: str) -> dict[str, SuiteInfo]:
+        """Return the suites that count for a system now, by name."""
+        ...
+
+    def suite_history(self, system: str, name: str) -> list[SuiteApplied]:
+        """Return every application of a suite under one name, newest first."""
+        ...
+
+    def suite_name(self, digest: str) -> str:
+        """Return the name a suite digest is known by."""
+        ...
+
+    def has_suite(self, digest: str) -> bool:
+        """Tell whether a suite digest is stored."""
+        ...
+
+    def suite(self, digest: str) -> Suite:
+        """Return a stored suite with all its cases; `LookupError` when there is none."""
+        ...
+
+    def scorer_files(self, suite: Suite) -> dict[str, bytes]:
+        """Return the python files that a suite's scorers come from."""
+        ...
+
+
+class ObjectStore(Protocol):
+    """Reads bytes under their SHA-256."""
+
+    def read(self, digest: str) -> bytes:
+        """Return an object's bytes, checked; `LookupError` when they are not here."""
+        ...
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open an object; the caller checks the digest of what it reads."""
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Tell whether an object's content is recorded as being here."""
+        ...
+
+    def is_intact(self, digest: str) -> bool:
+        """Tell whether an object is here and its bytes are what the digest says."""
+        ...
+
+
+class Writing(Protocol):
+    """One write transaction: everything in it happens, or nothing does."""
+
+    def append(self, record: R) -> R:
+        """Add one record and its ledger row; returns it with its `seq` and `at`.
+
+        Raises:
+            Rejected: A rule of the registry refused it.
+        """
+        ...
+
+    def put(self, data: bytes) -> str:
+        """Keep some bytes as an object and return their digest."""
+        ...
+
+    def put_file(self, source: Callable[[], BinaryIO], digest: str, size_bytes: int) -> None:
+        """Keep a file's bytes, hashed again on the way; `IntegrityBroken` when they differ."""
+        ...
+
+    def ensure_system(self, name: str, actor: str) -> None:
+        """Record a system unless it is there."""
+        ...
+
+    def add_definition(self, definition: Definition) -> None:
+        """Store a definition whose files are stored already."""
+        ...
+
+    def next_label(self, system: str, track: str) -> str:
+        """Return the next free label of a track."""
+        ...
+
+    def add_version(self, version: Version, prompt_text: str) -> Version:
+        """Record a version and make it searchable."""
+        ...
+
+    def add_suite(self, suite: Suite, files: Mapping[str, bytes]) -> None:
+        """Store a suite with its cases."""
+        ...
+
+    def add_answers(self, answers: Iterable[Answer]) -> None:
+        """Store a batch of answers of open runs."""
+        ...
+
+    def end_run(
+        self, run: Run, outcome: str, summary: tuple[MetricSummary, ...], actor: str
+    ) -> RunEnd:
+        """End a run: from here on its answers are fixed."""
+        ...
+
+    def take_lease(self, subject: str, holder: str) -> None:
+        """Say that this process works on something; `Busy` when a living one does."""
+        ...
+
+    def renew_lease(self, subject: str) -> None:
+        """Say that this process is still at work."""
+        ...
+
+    def drop_lease(self, subject: str) -> None:
+        """Say that this process is done with something."""
+        ...
+
+
+class Registry(Protocol):
+    """Everything that was ever recorded, and the one way to add to it."""
+
+    root: Path
+
+    @property
+    def id(self) -> str:
+        """The registry's own id."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """What tells the time."""
+        ...
+
+    @property
+    def versions(self) -> VersionQueries:
+        """Systems, versions and definitions."""
+        ...
+
+    @property
+    def runs(self) -> RunQueries:
+        """Runs and answers."""
+        ...
+
+    @property
+    def releases(self) -> ReleaseQueries:
+        """Decisions, approvals and deployments."""
+        ...
+
+    @property
+    def applied(self) -> AppliedQueries:
+        """The policy and suites that count."""
+        ...
+
+    @property
+    def objects(self) -> ObjectStore:
+        """Bytes by digest."""
+        ...
+
+    def write(self, *, durable: bool = True) -> AbstractContextManager[Writing]:
+        """Open one write transaction.
+
+        Raises:
+            Busy: Somebody else kept writing for too long.
+            Rejected: A rule of the registry refused a record; nothing was written.
+            StaleGeneration: Somebody else took the generation first; nothing was written.
+            RegistryTrouble: The disk or the file cannot be written.
+        """
+        ...
+
+    def read(self) -> AbstractContextManager[None]:
+        """Hold one consistent view for several queries."""
+        ...
+
+    def changed(self) -> int:
+        """Return a number that differs when another connection has written since."""
+        ...
+
+    def close(self) -> None:
+        """Close it; safe to call twice."""
         ...

@@ -98,6 +98,19 @@ class RunEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run and, when it has ended, how."""
+
+    run: Run
+    end: RunEnd | None
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the run is evidence."""
+        return self.end is not None and self.end.outcome == "completed"
+
+
+@dataclass(frozen=True, slots=True)
 class CaseScores:
     """What all completed runs of one version on one suite say about each case."""
 

@@ -160,6 +160,18 @@ class SuiteApplied:
 
 
 @dataclass(frozen=True, slots=True)
+class SuiteInfo:
+    """A suite that is applied for a system, without its cases."""
+
+    digest: str
+    system: str
+    name: str
+    cases: int
+    seq: int
+    """Of the application that made it count."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """A generation taken for one version, before anything is touched."""
 

@@ -89,3 +89,12 @@ class Version:
     def is_release(self) -> bool:
         """Whether the version may reach an environment that is not for rehearsals."""
         return self.track == "release"
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A version on the way up from another one, and how many steps away it is."""
+
+    version: str
+    label: str
+    distance: int

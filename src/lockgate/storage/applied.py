@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lockgate.domain.release import PolicyApplied, SuiteApplied
+from lockgate.domain.release import PolicyApplied, SuiteApplied, SuiteInfo
 from lockgate.storage.objects import Objects
 from lockgate.storage.rows import build
 
 if TYPE_CHECKING:
     from lockgate.domain.suite import Suite
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteInfo:
-    """A suite that is applied for a system, without its cases."""
-
-    digest: str
-    system: str
-    name: str
-    cases: int
-    seq: int
-    """Of the application that made it count."""
 
 
 class Applied:

@@ -5,26 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from lockgate.domain.evidence import Answer, CasePool, CaseScores, Run, RunEnd
+from lockgate.domain.evidence import Answer, CasePool, CaseScores, Run, RunEnd, RunRecord
 from lockgate.errors import UsageMistake
 from lockgate.storage.objects import Missing, Objects
 from lockgate.storage.rows import build
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run and, when it has ended, how."""
-
-    run: Run
-    end: RunEnd | None
-
-    @property
-    def is_completed(self) -> bool:
-        """Whether the run is evidence."""
-        return self.end is not None and self.end.outcome == "completed"
 
 
 class Runs:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from lockgate.canonical import parse_instant
 from lockgate.domain.components import Definition, Entry, definition_from_entries
-from lockgate.domain.version import LABEL_PATTERN, Version
+from lockgate.domain.version import LABEL_PATTERN, Relative, Version
 from lockgate.errors import UsageMistake
 
 _COLUMNS = (
@@ -22,17 +21,9 @@ MAX_PAGE = 500
 
 
 def _version(row: tuple[Any, ...]) -> Version:
-    reason = row[8].decode("utf-8") if row[8] is not None else "(redacted)"
-    return Version(*row[:8], reason, parse_instant(row[9]), row[10])
-
-
-@dataclass(frozen=True, slots=True)
-class Relative:
-    """A version on the way up from another one, and how many steps away it is."""
-
-    version: str
-    label: str
-    distance: int
+    *fields, reason, at, seq = row
+    text = reason.decode("utf-8") if reason is not None else "(redacted)"
+    return Version(*fields, text, parse_instant(at), seq)  # type: ignore[call-arg]
 
 
 class Versions:
