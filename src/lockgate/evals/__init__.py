@@ -1,0 +1,1 @@
+"""Score answers, run evals and say what their results prove."""
