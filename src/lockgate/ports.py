@@ -100,6 +100,43 @@ class Clock(Protocol):
         ...
 
 
+class Draft(Protocol):
+    """A system's folder as it was just read: what would be registered."""
+
+    @property
+    def system(self) -> str:
+        """The system's name, as lockgate.toml says."""
+        ...
+
+    @property
+    def owner(self) -> str | None:
+        """The owner lockgate.toml names."""
+        ...
+
+    @property
+    def definition(self) -> Definition:
+        """The components as they are in the folder."""
+        ...
+
+    @property
+    def unclaimed(self) -> tuple[str, ...]:
+        """Files that no component claims and nothing says to ignore."""
+        ...
+
+    @property
+    def locked_version(self) -> str | None:
+        """The version id that lockgate.lock says this folder is."""
+        ...
+
+    def size_bytes(self, path: str) -> int:
+        """Return the size of one of the definition's files."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """Open one of the definition's files for reading, without following links."""
+        ...
+
+
 class VersionQueries(Protocol):
     """Looks at systems, definitions, versions and how they descend from each other."""
 
