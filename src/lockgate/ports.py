@@ -248,6 +248,10 @@ class ReleaseQueries(Protocol):
         """Return one deployment by its generation."""
         ...
 
+    def promoted(self, system: str, environment: str, definition: str) -> Deployment | None:
+        """Return the newest passing promotion of a definition that became live there."""
+        ...
+
     def environments(self, system: str) -> list[str]:
         """Return the environments that ever took an attempt."""
         ...
@@ -348,6 +352,10 @@ class ObjectStore(Protocol):
 
     def has(self, digest: str) -> bool:
         """Tell whether an object's content is recorded as being here."""
+        ...
+
+    def size(self, digest: str) -> int | None:
+        """Return an object's size in bytes; `None` when its content is not here."""
         ...
 
     def is_intact(self, digest: str) -> bool:

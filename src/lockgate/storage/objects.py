@@ -119,6 +119,14 @@ class Objects:
         ).fetchone()
         return row is not None
 
+    def size(self, digest: str) -> int | None:
+        """Return an object's size in bytes; `None` when its content is not recorded here."""
+        row = self._connection.execute(
+            "SELECT o.size FROM object o JOIN content c USING (digest) WHERE o.digest = ?",
+            (digest,),
+        ).fetchone()
+        return int(row[0]) if row else None
+
     def _is_known(self, digest: str) -> bool:
         row = self._connection.execute(
             "SELECT c.path FROM object o JOIN content c USING (digest) WHERE o.digest = ?",

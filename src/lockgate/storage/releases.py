@@ -81,6 +81,16 @@ class Releases:
         )
         return self._deployment(rows[0]) if rows else None
 
+    def promoted(self, system: str, environment: str, definition: str) -> Deployment | None:
+        """Return the newest passing promotion of a definition that became live there."""
+        rows = self._rows(
+            f"{_DEPLOYMENT} JOIN version v ON v.id = a.version "
+            "WHERE a.system = ? AND a.environment = ? AND v.definition = ? "
+            "AND a.kind = 'promote' AND s.outcome = 'live' ORDER BY a.generation DESC LIMIT 1",
+            (system, environment, definition),
+        )
+        return self._deployment(rows[0]) if rows else None
+
     def environments(self, system: str) -> list[str]:
         """Return the environments of a system that ever took an attempt."""
         rows = self._connection.execute(

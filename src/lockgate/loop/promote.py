@@ -1,0 +1,328 @@
+"""Step 5, promote: make an approved version live, and keep the one before one step away.
+
+- A promotion rests on a decision about this version and environment that still stands.
+- Reviewers count once each; neither the registrar, the owner nor the promoter reviews.
+- A freeze and a hold stop promotions; so does a quarantine of the definition.
+- Bytes are hashed again first, the candidate's and those of the way back.
+- The generation is taken before anything is touched; of two racers one is told who won.
+- What is live already stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lockgate.domain.policy import Environment, freeze_at, freeze_ends, next_freeze
+from lockgate.domain.release import Attempt, Decision, Deployment, Finding, Settlement
+from lockgate.domain.times import shown_time
+from lockgate.domain.version import Version
+from lockgate.errors import (
+    IntegrityBroken,
+    LockgateError,
+    Refused,
+    StaleGeneration,
+    WaitingForPerson,
+)
+from lockgate.ports import Registry
+
+FULLY_CHECKED_BYTES = 64 << 20
+"""Definitions up to this size are hashed whole before a promotion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """What a promotion came to."""
+
+    version: Version
+    environment: str
+    generation: int
+    before: Version | None
+    """What was live before; `None` for the first promotion."""
+    is_new: bool
+    """False when the version was live there already and nothing was done."""
+
+
+def standing(
+    registry: Registry, decision: Decision, environment: Environment, *, promoter: str
+) -> list[Finding]:
+    """Return what else has to hold at the moment of promoting, each with what repairs it.
+
+    Args:
+        registry: Where approvals, holds and objects are.
+        decision: The one the promotion would rest on.
+        environment: From the applied policy.
+        promoter: Who would promote.
+    """
+    return [
+        _stands(registry, decision),
+        _approved(registry, decision, environment, promoter),
+        _not_frozen(registry, environment),
+        *_not_held(registry, decision),
+        *_not_quarantined(registry, decision),
+        _way_back(registry, decision),
+    ]
+
+
+def promote(
+    registry: Registry,
+    version: Version,
+    environment: Environment,
+    decision: Decision,
+    *,
+    actor: str,
+    reason: str | None = None,
+) -> Promoted:
+    """Make a version live in an environment.
+
+    Args:
+        registry: Where it is recorded.
+        version: What becomes live.
+        environment: From the applied policy.
+        decision: A decision about exactly this version and environment.
+        actor: Who promotes.
+        reason: A word for the record; optional, the version has its own.
+
+    Raises:
+        Refused: The decision does not allow it, or no longer; or a freeze, hold or quarantine.
+        WaitingForPerson: Only approvals are missing.
+        IntegrityBroken: Bytes of the version, or of the way back, are missing or damaged.
+        StaleGeneration: Somebody else promoted or rolled back meanwhile; nothing was changed.
+    """
+    live = registry.releases.live(version.system, environment.name)
+    before = registry.versions.get(live.attempt.version) if live and live.attempt.version else None
+    if live is not None and before is not None and before.id == version.id:
+        return Promoted(version, environment.name, live.attempt.generation, before, is_new=False)
+    _check(registry, version, environment, decision, actor)
+    newest = registry.releases.newest(version.system, environment.name)
+    if newest is not None and newest.is_open:
+        raise Refused(
+            f"generation {newest.attempt.generation} of {environment.name} is not settled: "
+            f"{newest.attempt.actor} is promoting or was cut off",
+            hint="`lockgate status` says what is open",
+        )
+    generation = newest.attempt.generation + 1 if newest else 1
+    attempt = Attempt(
+        version.system,
+        environment.name,
+        generation,
+        "promote",
+        version.id,
+        decision.id,
+        None,
+        None,
+        reason,
+        actor,
+    )
+    settled = Settlement(version.system, environment.name, generation, "live", None, actor)
+    try:
+        with registry.write() as writing:
+            if generation == 1:
+                for origin in _origin(version.system, environment.name, actor):
+                    writing.append(origin)
+            writing.append(attempt)
+            writing.append(settled)
+    except LockgateError as error:
+        raise _lost_race(registry, version, environment, generation, error) from error
+    return Promoted(version, environment.name, generation, before, is_new=True)
+
+
+def _origin(system: str, environment: str, actor: str) -> tuple[Attempt, Settlement]:
+    return (
+        Attempt(system, environment, 0, "origin", None, None, None, None, None, actor),
+        Settlement(system, environment, 0, "empty", None, actor),
+    )
+
+
+def _lost_race(
+    registry: Registry,
+    version: Version,
+    environment: Environment,
+    generation: int,
+    error: LockgateError,
+) -> LockgateError:
+    """Tell a lost race, with the winner's name, from any other refusal."""
+    winner = registry.releases.deployment(version.system, environment.name, generation)
+    if winner is None or not isinstance(error, Refused):
+        return error
+    other = registry.versions.get(winner.attempt.version or "")
+    return StaleGeneration(
+        f"{winner.attempt.actor} took generation {generation} of {environment.name} first, with "
+        f"{other.label if other else 'another version'} at {shown_time(winner.attempt.at)}; "
+        "nothing was changed",
+        hint=f"`lockgate status`, then `lockgate gate {version.label} --to {environment.name}`",
+    )
+
+
+def _check(
+    registry: Registry,
+    version: Version,
+    environment: Environment,
+    decision: Decision,
+    actor: str,
+) -> None:
+    if (decision.version, decision.environment) != (version.id, environment.name):
+        raise Refused(
+            f"decision `{decision.id}` is not about {version.label} and {environment.name}",
+            hint=f"`lockgate gate {version.label} --to {environment.name}`",
+        )
+    if not decision.promotable:
+        open_points = [f for f in decision.findings if f.outcome in ("fail", "inconclusive")]
+        raise Refused(
+            f"the gate did not pass {version.label} for {environment.name}: {decision.outcome}",
+            problems=[f"{finding.rule}: {finding.reason}" for finding in open_points],
+            hint=next((f.hint for f in open_points if f.hint), "`lockgate status`"),
+        )
+    findings = standing(registry, decision, environment, promoter=actor)
+    failed = [finding for finding in findings if finding.outcome == "fail"]
+    if failed:
+        broken = all(finding.rule in ("way back", "contents") for finding in failed)
+        raise (IntegrityBroken if broken else Refused)(
+            f"{version.label} cannot be promoted to {environment.name} now",
+            problems=[f"{finding.rule}: {finding.reason}" for finding in failed],
+            hint=next((finding.hint for finding in failed if finding.hint), ""),
+        )
+    damaged = damaged_files(registry, version)
+    if damaged:
+        raise IntegrityBroken(
+            f"{version.label} is not intact in the registry; nothing was promoted",
+            problems=damaged,
+            hint="restore the objects from a backup",
+        )
+    waiting = [finding for finding in findings if finding.outcome == "waiting"]
+    if waiting:
+        raise WaitingForPerson(
+            f"{version.label} waits for {environment.name}: {waiting[0].reason}",
+            hint=waiting[0].hint,
+        )
+
+
+def damaged_files(registry: Registry, version: Version) -> list[str]:
+    """Return the files of a version whose stored bytes are missing or wrong.
+
+    Up to `FULLY_CHECKED_BYTES` everything is hashed; beyond that, files are checked to be there.
+    """
+    budget = FULLY_CHECKED_BYTES
+    damaged = []
+    for path, digest in sorted(registry.versions.definition(version.definition).files().items()):
+        size = registry.objects.size(digest)
+        if size is None:
+            damaged.append(f"{path}: not in the registry")
+        elif size <= budget:
+            budget -= size
+            if not registry.objects.is_intact(digest):
+                damaged.append(f"{path}: its bytes are not what was registered")
+    return damaged
+
+
+def _stands(registry: Registry, decision: Decision) -> Finding:
+    moved = registry.releases.is_void(decision)
+    again = "`lockgate gate` decides again on what is true now"
+    if moved:
+        return Finding("decision stands", "fail", f"void: {moved}", again)
+    if registry.clock.now() > decision.expires_at:
+        when = shown_time(decision.expires_at)
+        return Finding("decision stands", "fail", f"expired {when}", again)
+    return Finding("decision stands", "pass", f"until {shown_time(decision.expires_at)}")
+
+
+def _approved(
+    registry: Registry, decision: Decision, environment: Environment, promoter: str
+) -> Finding:
+    needed = decision.approvals_needed
+    approvals = registry.releases.approvals(decision.id)
+    version = registry.versions.get(decision.version)
+    label = version.label if version else decision.version[:8]
+    refusals = [approval for approval in approvals if approval.word == "no"]
+    if refusals:
+        note = f": {refusals[0].note}" if refusals[0].note else ""
+        return Finding(
+            "approval",
+            "fail",
+            f"{refusals[0].signer} said no{note}",
+            f"change the version, or ask again with `lockgate gate {label} "
+            f"--to {environment.name}` after talking",
+        )
+    if needed == 0:
+        return Finding("approval", "pass", "none needed")
+    barred = {promoter, version.registrar if version else "", version.owner if version else ""}
+    counted = [approval for approval in approvals if approval.signer not in barred]
+    names = ", ".join(
+        approval.signer + ("" if approval.key else " (claimed)") for approval in counted
+    )
+    if len(counted) >= needed:
+        return Finding("approval", "pass", f"{len(counted)} of {needed}: {names}")
+    allowed = [reviewer for reviewer in environment.reviewers if reviewer not in barred]
+    own = [approval.signer for approval in approvals if approval.signer in barred]
+    does_not_count = f"; {own[0]} is registrar, owner or promoter and does not count" if own else ""
+    return Finding(
+        "approval",
+        "waiting",
+        f"{len(counted)} of {needed} approvals, from {' or '.join(allowed) or 'nobody left'}"
+        f"{does_not_count}",
+        f"a reviewer runs `lockgate approve {label} --to {environment.name} -s {decision.system}`",
+    )
+
+
+def _not_frozen(registry: Registry, environment: Environment) -> Finding:
+    now = registry.clock.now()
+    freeze = freeze_at(environment, now)
+    if freeze is None:
+        coming = next_freeze(environment, now)
+        when = f"next {shown_time(coming[0])}" if coming else "none is planned"
+        return Finding("no freeze", "pass", when)
+    ends = freeze_ends(environment, now)
+    until = shown_time(ends) if ends else "the policy changes"
+    return Finding(
+        "no freeze",
+        "fail",
+        f"frozen until {until}: {freeze.reason}",
+        "run it again after that; `lockgate rollback` is never frozen",
+    )
+
+
+def _not_held(registry: Registry, decision: Decision) -> Iterator[Finding]:
+    for hold in registry.releases.holds(decision.system, decision.environment):
+        yield Finding(
+            "not held",
+            "fail",
+            f"held by {hold.actor} since {shown_time(hold.at)}: {hold.reason.splitlines()[0]}",
+            f"`lockgate lift {decision.environment} -m REASON` once it is safe",
+        )
+
+
+def _not_quarantined(registry: Registry, decision: Decision) -> Iterator[Finding]:
+    version = registry.versions.get(decision.version)
+    if version is None:
+        return
+    for quarantine in registry.releases.quarantines(decision.system, definition=version.definition):
+        yield Finding(
+            "not quarantined",
+            "fail",
+            f"quarantined by {quarantine.actor}: {quarantine.reason.splitlines()[0]}",
+            f"`lockgate lift {version.label} -m REASON` if that was wrong",
+        )
+
+
+def _way_back(registry: Registry, decision: Decision) -> Finding:
+    live = registry.releases.live(decision.system, decision.environment)
+    version = registry.versions.get(live.attempt.version or "") if live else None
+    if version is None:
+        return Finding("way back", "skipped", "the first promotion has nothing to go back to")
+    damaged = damaged_files(registry, version)
+    if damaged:
+        return Finding(
+            "way back",
+            "fail",
+            f"{version.label} could not be restored: {damaged[0]}",
+            "restore its objects from a backup first, or there is no way back",
+        )
+    files = len(registry.versions.definition(version.definition).files())
+    return Finding("way back", "pass", f"{version.label} intact, {files} files checked")
+
+
+def deployment_of(registry: Registry, promoted: Promoted) -> Deployment | None:
+    """Return the record that a promotion left."""
+    return registry.releases.deployment(
+        promoted.version.system, promoted.environment, promoted.generation
+    )
