@@ -5,7 +5,7 @@
 - A candidate that does not descend from what is live would revert it silently: refused, unless stated.
 - What is required elsewhere must have been promoted there, with this very definition.
 - An open question blocks, asks for a reviewer, or is allowed: the policy says which.
-- A decision that still stands is returned as it is, so that approvals are not lost.
+- A decision that still stands is returned as it is, so that neither a yes nor a no is lost.
 """
 
 from __future__ import annotations
@@ -75,8 +75,6 @@ def standing_decision(
         return None
     if registry.clock.now() > decision.expires_at or registry.releases.is_void(decision):
         return None
-    if any(approval.word == "no" for approval in registry.releases.approvals(decision.id)):
-        return None
     quarantined = registry.releases.quarantines(version.system, definition=version.definition)
     return None if quarantined else decision
 
@@ -89,6 +87,7 @@ def decide(
     *,
     actor: str,
     reverting: str | None = None,
+    again: bool = False,
 ) -> Decision:
     """Decide about a version and an environment, and record it.
 
@@ -99,13 +98,14 @@ def decide(
         policy: As applied.
         actor: Who asked.
         reverting: Label of what is live, when the candidate is meant to revert it.
+        again: Decide anew although a decision stands; reviewers are then asked anew.
 
     Raises:
         UsageMistake: There is no such environment.
         Refused: The candidate has no completed run, no policy is applied, or its track reaches no
             environment; nothing was recorded.
     """
-    standing = standing_decision(registry, version, environment_name)
+    standing = None if again else standing_decision(registry, version, environment_name)
     if standing is not None:
         return standing
     case = _case(registry, version, environment_name, policy, reverting)

@@ -240,8 +240,8 @@ def _approved(
             "approval",
             "fail",
             f"{refusals[0].signer} said no{note}",
-            f"change the version, or ask again with `lockgate gate {label} "
-            f"--to {environment.name}` after talking",
+            f"change the version, or talk and ask anew: `lockgate gate {label} "
+            f"--to {environment.name} --again`",
         )
     if needed == 0:
         return Finding("approval", "pass", "none needed")

@@ -1,0 +1,157 @@
+"""Make policy and suite files count: applied for good, with the reviewers' consent where there are any.
+
+- A file counts only once applied; until then it is just text.
+- Where the applied policy has environments with reviewers, a change is a proposal until they agree.
+- The first policy, and a suite under a new name, apply at once: they only add to what is asked.
+- Applying what is applied already changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lockgate.canonical import canonical_json, digest_bytes, digest_json
+from lockgate.domain.policy import Policy
+from lockgate.domain.release import PolicyApplied, Proposal, SuiteApplied
+from lockgate.domain.suite import Suite
+from lockgate.errors import Refused, WaitingForPerson
+from lockgate.loop.approve import proposal_lacks, proposal_reviewers
+from lockgate.ports import Registry, Writing
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What applying a file came to."""
+
+    name: str
+    digest: str
+    is_new: bool
+    """False when exactly this was applied already."""
+
+
+def apply_policy(
+    registry: Registry,
+    policy: Policy,
+    data: bytes,
+    signers: Mapping[str, bytes],
+    applied_policy: Policy | None,
+    *,
+    actor: str,
+) -> Application:
+    """Make a policy count.
+
+    Args:
+        registry: Where it is recorded.
+        policy: As read from the file.
+        data: The file's bytes.
+        signers: Environment to the bytes of its signers file.
+        applied_policy: What counts now; `None` before the first.
+        actor: Who applies it.
+
+    Raises:
+        WaitingForPerson: Reviewers of the policy that counts now have not all agreed.
+    """
+    body = canonical_json(policy.body())
+    rules = digest_bytes(body)
+    current = registry.applied.policy()
+    if current is not None and (current.policy, current.rules) == (digest_bytes(data), rules):
+        return Application("policy", current.policy, is_new=False)
+    proposal = None
+    if current is not None and applied_policy is not None and proposal_reviewers(applied_policy):
+        proposal = _agreed(
+            registry,
+            applied_policy,
+            _proposal("policy", None, "policy", current.rules, rules, current.seq, actor),
+            [data, body, *signers.values()],
+        )
+    with registry.write() as writing:
+        _put_all(writing, [*signers.values()])
+        applied = writing.append(
+            PolicyApplied(writing.put(data), writing.put(body), proposal, actor)
+        )
+    return Application("policy", applied.policy, is_new=True)
+
+
+def apply_suite(
+    registry: Registry,
+    suite: Suite,
+    files: Mapping[str, bytes],
+    applied_policy: Policy | None,
+    *,
+    actor: str,
+) -> Application:
+    """Make a suite count under its name.
+
+    Raises:
+        WaitingForPerson: It changes a suite that counts now, and reviewers have not agreed yet.
+    """
+    current = registry.applied.suites(suite.system).get(suite.name)
+    if current is not None and current.digest == suite.digest:
+        return Application(suite.name, suite.digest, is_new=False)
+    proposal = None
+    if current is not None and applied_policy is not None and proposal_reviewers(applied_policy):
+        with registry.write() as writing:
+            writing.ensure_system(suite.system, actor)
+            writing.add_suite(suite, files)
+        proposal = _agreed(
+            registry,
+            applied_policy,
+            _proposal(
+                "suite",
+                suite.system,
+                suite.name,
+                current.digest,
+                suite.digest,
+                current.seq,
+                actor,
+            ),
+            [],
+        )
+    with registry.write() as writing:
+        writing.ensure_system(suite.system, actor)
+        writing.add_suite(suite, files)
+        writing.append(SuiteApplied(suite.system, suite.name, suite.digest, proposal, actor))
+    return Application(suite.name, suite.digest, is_new=True)
+
+
+def _proposal(
+    kind: str, system: str | None, name: str, before: str, after: str, since: int, actor: str
+) -> Proposal:
+    # The application it would replace is part of the id: a consent given once is not used twice.
+    identity = digest_json(
+        {"kind": kind, "name": name, "system": system, "before": before, "after": after}
+        | {"since": since}
+    )
+    return Proposal(identity, kind, system, name, before, after, actor)
+
+
+def _agreed(
+    registry: Registry, applied_policy: Policy, proposal: Proposal, contents: list[bytes]
+) -> str:
+    """Return the proposal's id once its reviewers agreed; record it when it is new."""
+    known = registry.releases.proposal(proposal.id)
+    if known is None:
+        with registry.write() as writing:
+            _put_all(writing, contents)
+            known = writing.append(proposal)
+    refusals = [a for a in registry.releases.approvals(known.id) if a.word == "no"]
+    if refusals:
+        raise Refused(
+            f"{refusals[0].signer} said no to this {proposal.kind}: {refusals[0].note or 'no note'}",
+            hint=f"change the {proposal.kind} file and apply that",
+        )
+    lacking = proposal_lacks(registry, applied_policy, known)
+    if lacking:
+        raise WaitingForPerson(
+            f"the {proposal.kind} `{proposal.name}` is proposed and waits for reviewers",
+            problems=lacking,
+            hint=f"a reviewer runs `lockgate approve --proposal {known.id[:12]}`, "
+            "then run this again",
+        )
+    return known.id
+
+
+def _put_all(writing: Writing, contents: list[bytes]) -> None:
+    for data in contents:
+        writing.put(data)
