@@ -94,10 +94,10 @@ class ProcessRunner(ABC):
             try:
                 return await worker.ask(str(self._asked), question)
             finally:
-                if worker.is_usable and not self._is_closed:
-                    self._idle.append(worker)
-                else:
+                if worker.is_spent or self._is_closed:
                     self._discard(worker)
+                else:
+                    self._idle.append(worker)
 
     async def _worker(self) -> WorkerProcess:
         while self._idle:

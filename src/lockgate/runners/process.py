@@ -261,11 +261,8 @@ class WorkerProcess:
         self._launch = launch
         self._channel: _Channel | None = None
         self._scratch: Path | None = None
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether the process is ready for another question, as far as anybody can know."""
-        return self._channel is not None and self._channel.fault is None
+        self.is_spent = False
+        """Whether a question has already paid for what is wrong with the process."""
 
     @property
     def has_left(self) -> bool:
@@ -325,7 +322,7 @@ class WorkerProcess:
             question: Only its input and seed reach the process.
 
         Raises:
-            CaseFailed: There is no answer; `is_usable` tells whether the process may go on.
+            CaseFailed: There is no answer; `is_spent` tells whether the process has to go.
         """
         channel = self._channel
         assert channel is not None
@@ -341,15 +338,20 @@ class WorkerProcess:
             elapsed_ms = (time.perf_counter() - began) * 1000
             return reply_in(message_in(reply), asked, elapsed_ms)
         except TimeoutError as error:
-            channel.kill("it ran out of time")
+            self._spend("it ran out of time")
             what = f"no answer within {limit_s:g} s{channel.last_words()}"
             raise CaseFailed(what) from error
         except OutOfStep as error:
-            channel.kill(str(error))
+            self._spend(str(error))
             raise CaseFailed(f"{error}{channel.last_words()}") from error
         except asyncio.CancelledError:
-            channel.kill("the question was taken back")
+            self._spend("the question was taken back")
             raise
+
+    def _spend(self, why: str) -> None:
+        assert self._channel is not None
+        self._channel.kill(why)
+        self.is_spent = True
 
     async def close(self) -> None:
         """End the process and its group, and remove its private folders."""
