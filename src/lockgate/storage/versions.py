@@ -10,7 +10,7 @@ from typing import Any
 from lockgate.canonical import parse_instant
 from lockgate.domain.components import Definition, Entry, definition_from_entries
 from lockgate.domain.version import LABEL_PATTERN, Relative, Version
-from lockgate.errors import UsageMistake
+from lockgate.errors import IntegrityBroken, UsageMistake
 
 _COLUMNS = (
     "v.id, v.system, v.definition, v.parent, v.track, v.label, v.owner, v.registrar, "
@@ -159,6 +159,7 @@ class Versions:
 
         Raises:
             LookupError: No such definition is registered.
+            IntegrityBroken: What is stored is not what the digest says.
         """
         row = self._connection.execute(
             "SELECT components FROM definition WHERE digest = ?", (digest,)
@@ -173,7 +174,13 @@ class Versions:
                 (digest,),
             )
         ]
-        return definition_from_entries(tuple(json.loads(row[0])), entries)
+        definition = definition_from_entries(tuple(json.loads(row[0])), entries)
+        if definition.digest != digest:
+            raise IntegrityBroken(
+                f"definition {digest[:12]} is damaged: its entries are not what was registered",
+                hint="restore a backup of `.lockgate/`",
+            )
+        return definition
 
     def search(self, system: str | None, text: str, *, limit: int = 50) -> list[Version]:
         """Return versions whose label, owner, reason or prompt hold all words of a text.
