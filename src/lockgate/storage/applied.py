@@ -7,6 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from lockgate.domain.release import PolicyApplied, SuiteApplied, SuiteInfo
+from lockgate.errors import IntegrityBroken
 from lockgate.storage.objects import Objects
 from lockgate.storage.rows import build
 
@@ -77,7 +78,8 @@ class Applied:
         """Return a stored suite with all its cases, in their order.
 
         Raises:
-            LookupError: No such suite is stored.
+            LookupError: No such suite is stored, or one of its cases was redacted.
+            IntegrityBroken: What is stored is not what the digest says.
         """
         from lockgate.domain.suite import case_from, suite_from
 
@@ -87,12 +89,18 @@ class Applied:
         if row is None:
             raise LookupError(f"suite {digest[:12]} is not stored")
         cases = tuple(
-            case_from(json.loads(body))
+            case_from(json.loads(self._objects.read(body)))
             for (body,) in self._connection.execute(
                 "SELECT body FROM suite_case WHERE suite = ? ORDER BY position", (digest,)
-            )
+            ).fetchall()
         )
-        return suite_from(json.loads(self._objects.read(row[0])), cases)
+        suite = suite_from(json.loads(self._objects.read(row[0])), cases)
+        if suite.digest != digest:
+            raise IntegrityBroken(
+                f"suite {digest[:12]} is damaged: its cases or scorers are not what was stored",
+                hint="restore a backup of `.lockgate/`",
+            )
+        return suite
 
     def scorer_files(self, suite: Suite) -> dict[str, bytes]:
         """Return the python files that a suite's scorers come from, by path."""

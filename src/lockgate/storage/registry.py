@@ -35,7 +35,7 @@ FILE = "registry.db"
 PATIENCE_S = 10.0
 """How long a write waits for another one before it gives up and names the holder."""
 
-SCHEMA_DIGEST = "76240fe77f8cac6e7f542e398b5abc70df0fbc9451b3c312038924e94f8ec343"
+SCHEMA_DIGEST = "09cbb28f32d27bd4314996c33650cbe2d8f185d1882c2dd247c2c220c8357d86"
 """What `schema.schema_digest` says of a registry whose tables and triggers are all there."""
 
 _SAYS = re.compile(r"lockgate: (.*)")

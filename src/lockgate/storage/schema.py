@@ -1,23 +1,26 @@
 """Tables, keys and triggers of the registry, and the migrations that build them.
 
 Three things carry every rule: the keys (a record points at exactly what it rests on), CHECKs on the
-row itself, and triggers that repeat the keys, because foreign keys are a setting of each
+row itself, and triggers that repeat both, because foreign keys and checks are settings of each
 connection. `INSERT OR REPLACE` would slip past delete triggers, so each append-only table also
 refuses an insert over any of its keys.
 
 - A row of an append-only table is never updated, deleted or replaced.
-- Every record stands next to its ledger row, in the same transaction.
+- A record is the newest thing in the ledger when it comes: none can be slipped in later.
 - A promotion rests on a promotable decision about that very version and environment, made against
   what is live now, under the policy and the suites applied now, with no newer run, not expired.
-- A decision that can be promoted rests on completed runs of its own version.
+- A decision that can be promoted rests on completed runs of its own version, on applied suites,
+  and on all of them: none can be left out.
 - A run ends once; it is completed only when every case has an answer in every repeat; afterwards it
   takes no answer.
 - Attempt n needs the settlement of n - 1; only the newest attempt can be settled, once.
+- A revert ends a rehearsal and puts back exactly what was live before it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -50,9 +53,10 @@ CREATE TABLE object (
     size INTEGER NOT NULL CHECK (size >= 0)
 ) WITHOUT ROWID;
 CREATE TABLE content (
-    digest TEXT PRIMARY KEY REFERENCES object (digest),
+    place INTEGER PRIMARY KEY CHECK (place > 0),
+    digest TEXT NOT NULL UNIQUE REFERENCES object (digest),
     bytes BLOB,
-    path TEXT,
+    path TEXT CHECK (path = substr(digest, 1, 2) || '/' || digest),
     CHECK ((bytes IS NULL) <> (path IS NULL))
 );
 CREATE TABLE removal (
@@ -100,8 +104,9 @@ CREATE TABLE version (
     UNIQUE (id, system, definition),
     FOREIGN KEY (parent, system) REFERENCES version (id, system),
     CHECK (parent IS NULL OR parent <> id),
-    CHECK (label GLOB CASE track WHEN 'release' THEN 'v[1-9]*'
-                                 WHEN 'experiment' THEN 'x[1-9]*' ELSE 'r[1-9]*' END)
+    CHECK (CAST(substr(label, 2) AS INTEGER) > 0),
+    CHECK (label = CASE track WHEN 'release' THEN 'v' WHEN 'experiment' THEN 'x' ELSE 'r' END
+           || CAST(CAST(substr(label, 2) AS INTEGER) AS TEXT))
 );
 CREATE INDEX version_by_system ON version (system, seq);
 CREATE INDEX version_by_track ON version (system, track, seq);
@@ -140,7 +145,7 @@ CREATE TABLE suite_case (
     suite TEXT NOT NULL REFERENCES suite (digest) DEFERRABLE INITIALLY DEFERRED,
     case_id TEXT NOT NULL,
     position INTEGER NOT NULL,
-    body TEXT NOT NULL,
+    body TEXT NOT NULL REFERENCES object (digest),
     PRIMARY KEY (suite, case_id)
 ) WITHOUT ROWID;
 CREATE TABLE suite_applied (
@@ -363,6 +368,9 @@ PART_KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Append-only tables whose rows are covered by another record's digest."""
 
+CONTENT_KEYS: tuple[tuple[str, ...], ...] = (("place",), ("digest",))
+"""The unique keys of `content`, the one table whose rows may go, after a recorded removal."""
+
 _LIVE_GENERATION = """coalesce((SELECT max(s.generation) FROM settlement s
     WHERE s.system = NEW.system AND s.environment = NEW.environment AND s.outcome = 'live'), 0)"""
 
@@ -373,6 +381,12 @@ _QUARANTINED = """EXISTS (SELECT 1 FROM version v
 _HELD = """EXISTS (SELECT 1 FROM hold h
     WHERE h.system = NEW.system AND h.environment = NEW.environment
       AND NOT EXISTS (SELECT 1 FROM lift l WHERE l.lifts = h.seq))"""
+
+_BEFORE_REHEARSAL = """(SELECT a.version FROM attempt a
+    JOIN settlement s ON s.system = a.system AND s.environment = a.environment
+        AND s.generation = a.generation AND s.outcome = 'live'
+    WHERE a.system = NEW.system AND a.environment = NEW.environment AND a.kind <> 'rehearsal'
+    ORDER BY s.generation DESC LIMIT 1)"""
 
 _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
     # table, rule's name, when it is broken, what the refusal says
@@ -446,6 +460,33 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
         "an empty change is no version",
     ),
     (
+        "policy_applied",
+        "is_what_was_proposed",
+        """NEW.proposal IS NOT NULL AND (NOT EXISTS (SELECT 1 FROM proposal p
+            WHERE p.id = NEW.proposal AND p.kind = 'policy'
+              AND p.after IN (NEW.policy, NEW.rules))
+            OR EXISTS (SELECT 1 FROM approval a
+                WHERE a.subject = NEW.proposal AND a.word = 'no'))""",
+        "a policy is applied as it was proposed, and never over a no",
+    ),
+    (
+        "suite_applied",
+        "needs_registered_suite",
+        """NOT EXISTS (SELECT 1 FROM suite s
+            WHERE s.digest = NEW.suite AND s.system = NEW.system AND s.name = NEW.name)""",
+        "only a registered suite of that system and name can be applied",
+    ),
+    (
+        "suite_applied",
+        "is_what_was_proposed",
+        """NEW.proposal IS NOT NULL AND (NOT EXISTS (SELECT 1 FROM proposal p
+            WHERE p.id = NEW.proposal AND p.kind = 'suite' AND p.system = NEW.system
+              AND p.name = NEW.name AND p.after = NEW.suite)
+            OR EXISTS (SELECT 1 FROM approval a
+                WHERE a.subject = NEW.proposal AND a.word = 'no'))""",
+        "a suite is applied as it was proposed, and never over a no",
+    ),
+    (
         "run",
         "needs_registered_version",
         """NOT EXISTS (SELECT 1 FROM version v
@@ -508,6 +549,12 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
         "the count of errors is not what the answers say",
     ),
     (
+        "run_end",
+        "counts_answers",
+        "NEW.answers <> (SELECT count(*) FROM answer a WHERE a.run = NEW.run)",
+        "the count of answers is not what there is",
+    ),
+    (
         "decision",
         "needs_registered_version",
         """NOT EXISTS (SELECT 1 FROM version v
@@ -528,6 +575,25 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
             CASE d.role WHEN 'candidate' THEN NEW.version
                         ELSE coalesce(NEW.baseline_version, '') END)""",
         "a decision rests on runs of its own version and of what is live",
+    ),
+    (
+        "decision",
+        "rests_on_applied_suites",
+        """EXISTS (SELECT 1 FROM decision_run d JOIN run r ON r.id = d.run
+            JOIN suite s ON s.digest = r.suite
+            WHERE d.decision = NEW.id AND r.suite IS NOT (SELECT a.suite FROM suite_applied a
+                WHERE a.system = NEW.system AND a.name = s.name ORDER BY a.seq DESC LIMIT 1))""",
+        "a decision rests on runs of the suites that are applied",
+    ),
+    (
+        "decision",
+        "pools_all_runs",
+        """EXISTS (SELECT 1 FROM decision_run d JOIN run r ON r.id = d.run
+            JOIN run o ON o.version = r.version AND o.suite = r.suite
+            JOIN run_end e ON e.run = o.id AND e.outcome = 'completed'
+            WHERE d.decision = NEW.id AND NOT EXISTS (SELECT 1 FROM decision_run x
+                WHERE x.decision = NEW.id AND x.run = o.id))""",
+        "a decision pools all completed runs of a version on a suite",
     ),
     (
         "decision",
@@ -560,6 +626,12 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
             OR NEW.generation <> (SELECT max(a.generation) + 1 FROM attempt a
                 WHERE a.system = NEW.system AND a.environment = NEW.environment))""",
         "an attempt takes the generation after the newest settled one",
+    ),
+    (
+        "attempt",
+        "has_registered_system",
+        "NOT EXISTS (SELECT 1 FROM system s WHERE s.name = NEW.system)",
+        "only a registered system has generations",
     ),
     (
         "attempt",
@@ -642,11 +714,37 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
         "the way back leads only to what was live there",
     ),
     (
+        "attempt",
+        "reverts_a_rehearsal",
+        f"""NEW.kind = 'revert' AND (NEW.version IS NOT {_BEFORE_REHEARSAL}
+            OR NOT EXISTS (SELECT 1 FROM attempt a LEFT JOIN settlement s
+                ON s.system = a.system AND s.environment = a.environment
+                AND s.generation = a.generation
+                WHERE a.system = NEW.system AND a.environment = NEW.environment
+                AND (a.generation = {_LIVE_GENERATION} AND a.kind = 'rehearsal'
+                    OR a.generation = NEW.generation - 1 AND (a.kind = 'rehearsal'
+                        OR a.kind = 'revert' AND s.outcome IS NOT 'live'))))""",
+        "a revert ends a rehearsal and puts back what was live before it",
+    ),
+    (
         "settlement",
         "settles_newest_attempt",
         """NEW.generation IS NOT (SELECT max(a.generation) FROM attempt a
             WHERE a.system = NEW.system AND a.environment = NEW.environment)""",
         "only the newest attempt can be settled",
+    ),
+    (
+        "quarantine",
+        "is_of_a_version",
+        """NOT EXISTS (SELECT 1 FROM version v WHERE v.id = NEW.version
+            AND v.system = NEW.system AND v.definition = NEW.definition)""",
+        "there is no such version to quarantine",
+    ),
+    (
+        "hold",
+        "has_system",
+        "NOT EXISTS (SELECT 1 FROM system s WHERE s.name = NEW.system)",
+        "there is no such system to hold",
     ),
     (
         "lift",
@@ -665,42 +763,88 @@ def _trigger(name: str, event: str, table: str, when: str, says: str) -> str:
     )
 
 
-def _guards(table: str, keys: tuple[tuple[str, ...], ...]) -> list[str]:
-    def taken(key: tuple[str, ...]) -> str:
-        same = " AND ".join(f't."{column}" = NEW."{column}"' for column in key)
-        return f'EXISTS (SELECT 1 FROM "{table}" t WHERE {same})'
+def _once(table: str, key: tuple[str, ...]) -> str:
+    same = " AND ".join(f't."{column}" = NEW."{column}"' for column in key)
+    return _trigger(
+        f"{table}_{'_'.join(key)}_once",
+        "INSERT",
+        table,
+        f'EXISTS (SELECT 1 FROM "{table}" t WHERE {same})',
+        f"{table} {' and '.join(key)} exists already",
+    )
 
+
+def _balanced(text: str, start: int) -> str:
+    """Return what stands in the parentheses that open at `start`."""
+    depth = 0
+    for position in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[position], 0)
+        if depth == 0:
+            return text[start + 1 : position]
+    raise ValueError(f"no end of the parenthesis in `{text[start : start + 60]}`")
+
+
+def checks(table: str) -> list[str]:
+    """Return the CHECKs that a table's rows have to meet, as written."""
+    start = _TABLES.index(f"CREATE TABLE {table} (")
+    body = _balanced(_TABLES, _TABLES.index("(", start))
+    return [_balanced(body, match.end() - 1) for match in re.finditer(r"\bCHECK \(", body)]
+
+
+def _columns(table: str) -> list[str]:
+    start = _TABLES.index(f"CREATE TABLE {table} (")
+    body = _balanced(_TABLES, _TABLES.index("(", start))
+    return list(re.findall(r"^    ([a-z_]+) [A-Z]", body, re.MULTILINE))
+
+
+def _in_shape(table: str) -> list[str]:
+    """Return the trigger that repeats a table's CHECKs, if it has any."""
+    words = re.compile(rf"'[^']*'|\b({'|'.join(_columns(table))})\b")
+    refusals = []
+    for check in checks(table):
+        if check.startswith("place "):  # SQLite has not chosen it yet: it is -1 here
+            continue
+        on_new = words.sub(lambda found: f"NEW.{found[1]}" if found[1] else found[0], check)
+        says = " ".join(check.split()).replace("'", "''")
+        refusals.append(
+            f"SELECT RAISE(ABORT, 'lockgate: {table} needs {says}') WHERE NOT ({on_new});"
+        )
+    if not refusals:
+        return []
     return [
-        _trigger(f"{table}_never_updated", "UPDATE", table, "1", f"{table} is append-only"),
-        _trigger(f"{table}_never_deleted", "DELETE", table, "1", f"{table} is append-only"),
-        *(
-            _trigger(
-                f"{table}_{'_'.join(key)}_once",
-                "INSERT",
-                table,
-                taken(key),
-                f"{table} {' and '.join(key)} exists already",
-            )
-            for key in keys
-        ),
+        f'CREATE TRIGGER "{table}_in_shape" BEFORE INSERT ON "{table}"\n'
+        f"BEGIN {' '.join(refusals)} END;"
     ]
 
 
+def _in_ledger(table: str) -> str:
+    return _trigger(
+        f"{table}_in_ledger",
+        "INSERT",
+        table,
+        "NOT EXISTS (SELECT 1 FROM ledger l WHERE l.seq = (SELECT max(seq) FROM ledger) "
+        f"AND l.seq = NEW.seq AND l.kind = '{table}' AND l.at = NEW.at)",
+        f"{table} has no ledger row of its own",
+    )
+
+
 def triggers() -> list[str]:
-    """Return every trigger of the schema as SQL, in a fixed order."""
+    """Return every trigger of the schema as SQL, in a fixed order.
+
+    SQLite fires the trigger that was made last first. Nothing rests on that but which of several
+    refusals is said: keys that are taken come before rules, so that a racer hears of the winner.
+    """
     statements: list[str] = []
-    for table, keys in (*RECORD_KEYS.items(), *PART_KEYS.items()):
-        statements += _guards(table, keys)
-    for table in RECORD_KEYS:
-        matches = (
-            "NOT EXISTS (SELECT 1 FROM ledger l WHERE l.seq = NEW.seq "
-            f"AND l.kind = '{table}' AND l.at = NEW.at)"
-        )
-        statements.append(
-            _trigger(f"{table}_in_ledger", "INSERT", table, matches, f"{table} has no ledger row")
-        )
-    for table, rule, when, says in _ORDER_RULES:
+    for table in (*RECORD_KEYS, *PART_KEYS, "content"):
+        statements += _in_shape(table)
+    for table, rule, when, says in reversed(_ORDER_RULES):
         statements.append(_trigger(f"{table}_{rule}", "INSERT", table, when, says))
+    statements += [_in_ledger(table) for table in RECORD_KEYS]
+    for table, keys in (*RECORD_KEYS.items(), *PART_KEYS.items()):
+        for event, word in (("UPDATE", "updated"), ("DELETE", "deleted")):
+            says = f"{table} is append-only"
+            statements.append(_trigger(f"{table}_never_{word}", event, table, "1", says))
+        statements += [_once(table, key) for key in reversed(keys)]
     statements.append(
         _trigger("content_never_updated", "UPDATE", "content", "1", "content never changes")
     )
@@ -713,15 +857,7 @@ def triggers() -> list[str]:
             "content goes only after a recorded removal",
         )
     )
-    statements.append(
-        _trigger(
-            "content_digest_once",
-            "INSERT",
-            "content",
-            "EXISTS (SELECT 1 FROM content c WHERE c.digest = NEW.digest)",
-            "content digest exists already",
-        )
-    )
+    statements += [_once("content", key) for key in CONTENT_KEYS]
     return statements
 
 
@@ -739,8 +875,10 @@ def build(connection: sqlite3.Connection) -> None:
 def schema_digest(connection: sqlite3.Connection) -> str:
     """Return a digest of all tables, indexes and triggers, to see that none was dropped."""
     rows = connection.execute(
-        "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' "
-        "AND tbl_name <> '_sqlite_migrations' ORDER BY type, name"
+        "SELECT type, name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_*' "
+        "AND tbl_name <> '_sqlite_migrations' "
+        # FTS5 makes these itself, and not the same in every release of SQLite.
+        "AND tbl_name NOT GLOB 'version_text_*' ORDER BY type, name"
     )
     text = "\n".join(f"{kind} {name} {sql}" for kind, name, sql in rows)
     return hashlib.sha256(text.encode()).hexdigest()

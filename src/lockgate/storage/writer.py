@@ -182,13 +182,14 @@ class Writer:
             return
         for data in files.values():
             self._objects.put(data)
-        spec = self._objects.put(canonical_json(suite.spec_body()))
+        put = self._objects.put
+        spec = put(canonical_json(suite.spec_body()))
         self._connection.executemany(
             "INSERT INTO suite_case (suite, case_id, position, body) VALUES (?, ?, ?, ?)",
-            (
-                (suite.digest, case.id, position, json.dumps(case.body(), ensure_ascii=False))
+            [
+                (suite.digest, case.id, position, put(case.line()))
                 for position, case in enumerate(suite.cases)
-            ),
+            ],
         )
         self._connection.execute(
             "INSERT INTO suite (digest, system, name, spec, cases) VALUES (?, ?, ?, ?, ?)",
