@@ -1,0 +1,160 @@
+"""What commands share: options, the open registry, and how data and words are printed.
+
+- Data goes to stdout, words to stderr; `--json` prints one JSON value and nothing else on stdout.
+- Every text from outside passes through `shown()` before it reaches the terminal.
+- States carry a glyph and a word; outside UTF-8 the glyphs fall back to ASCII.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from lockgate import wiring
+from lockgate.canonical import instant
+from lockgate.shown import shown
+
+if TYPE_CHECKING:
+    from lockgate.ports import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_GLYPHS = {
+    "pass": ("✔", "+", "green"),
+    "fail": ("✖", "x", "red"),
+    "inconclusive": ("⚠", "!", "yellow"),
+    "waiting": ("·", ".", "yellow"),
+    "skipped": ("·", ".", None),
+    "running": ("◐", "o", "cyan"),
+    "unknown": ("?", "?", "yellow"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Desk:
+    """The registry a command works at, and who works there."""
+
+    root: Path
+    registry: Registry
+    actor: str
+
+
+def registry_option(function: F) -> F:
+    """Add `--registry`, which may also stand before the command."""
+    return click.option("--registry", metavar="DIR", help="The registry's folder.")(function)
+
+
+def system_option(function: F) -> F:
+    """Add `-s/--system`."""
+    return click.option(
+        "-s", "--system", metavar="SYSTEM", help="Which system; else the nearest, or the only one."
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")(function)
+
+
+def folder_option(function: F) -> F:
+    """Add `-C/--folder`."""
+    return click.option(
+        "-C", "--folder", metavar="DIR", help="The system's folder; else the nearest."
+    )(function)
+
+
+@contextlib.contextmanager
+def desk(given: str | None, *, read_only: bool = False) -> Iterator[Desk]:
+    """Open the registry that was named or is nearest, and close it at the end."""
+    context = click.get_current_context(silent=True)
+    named = given or (context.find_root().obj if context else None)
+    root = wiring.find_root(named)
+    registry = wiring.open_registry(root, read_only=read_only)
+    try:
+        yield Desk(root, registry, wiring.actor())
+    finally:
+        registry.close()
+
+
+def is_utf8() -> bool:
+    """Tell whether the terminal can show the glyphs."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def mark(state: str) -> str:
+    """Return a state's glyph in its colour, or its ASCII fallback."""
+    glyph, ascii_glyph, colour = _GLYPHS.get(state, ("·", ".", None))
+    return click.style(glyph if is_utf8() else ascii_glyph, fg=colour)
+
+
+def plain(text: str) -> str:
+    """Return text whose drawing characters fit the terminal's encoding."""
+    if is_utf8():
+        return text
+    for fancy, simple in (("→", "->"), ("…", "..."), ("·", "-"), ("━", "#"), ("│", "|")):
+        text = text.replace(fancy, simple)
+    return text.encode(sys.stdout.encoding or "ascii", "replace").decode(
+        sys.stdout.encoding or "ascii"
+    )
+
+
+def say(text: str = "", *, bold: bool = False, dim: bool = False) -> None:
+    """Print one line of data to stdout."""
+    text = plain(text)
+    click.echo(click.style(text, bold=bold, dim=dim) if bold or dim else text)
+
+
+def tell(text: str) -> None:
+    """Print one line of words to stderr."""
+    click.echo(plain(text), err=True)
+
+
+def emit(value: Any) -> None:
+    """Print one JSON value to stdout."""
+    click.echo(json.dumps(value, default=_jsonable, ensure_ascii=False, indent=2))
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return instant(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Path):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def columns(
+    rows: Sequence[Sequence[object]], *, right: Sequence[int] = (), gap: str = "  "
+) -> Iterator[str]:
+    """Give lines with aligned columns; cells are made safe, the last one is not padded.
+
+    Args:
+        rows: Cells; every row has the same number.
+        right: Indexes of columns that are aligned to the right.
+        gap: Between columns.
+    """
+    cells = [[plain(shown(cell)) for cell in row] for row in rows]
+    if not cells:
+        return
+    widths = [max(len(row[index]) for row in cells) for index in range(len(cells[0]))]
+    for row in cells:
+        parts = [
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield gap.join(parts).rstrip()

@@ -1,0 +1,106 @@
+"""The commands by name; each is imported only when it is called.
+
+The short help stands here as well as in the command, so that `lockgate --help` imports none of
+them; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from lockgate import __version__
+
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Begin": {
+        "init": ("setup", "Make a registry with a small system that runs."),
+        "demo": ("setup", "Copy the sample and replay its story with real evals."),
+    },
+    "The loop": {
+        "change": ("change", "Show how a folder differs from the version it came from."),
+        "register": ("register", "Give a change an identity that never changes again."),
+        "evaluate": ("evaluate", "Run the suites against a version, live."),
+        "gate": ("gate", "Decide whether a version may go to an environment."),
+        "promote": ("promote", "Make a version that passed the gate live."),
+        "ship": ("promote", "Walk the whole loop in order, as far as it goes."),
+    },
+    "People": {
+        "approve": ("approve", "Say yes to a decision, signed; alone: what waits for me."),
+        "reject": ("approve", "Say no to a decision, signed."),
+    },
+    "Look": {
+        "status": ("status", "Tell what is live, what changed last and what is next."),
+        "log": ("history", "List versions, newest first."),
+        "tree": ("history", "Draw how versions descend from each other."),
+        "search": ("history", "Find versions by label, owner, reason or prompt."),
+        "show": ("show", "Show one version: components, runs, decisions, where it is live."),
+        "diff": ("show", "Show what differs between two versions and what it did."),
+        "checkout": ("show", "Write a version's files into a folder."),
+        "why": ("status", "Say what is or was live in an environment, and by which decision."),
+    },
+    "What is asked": {
+        "policy": ("applied", "Show the applied policy; `policy apply` makes the file count."),
+        "suite": ("applied", "Show the suites; `suite apply` makes the files count."),
+    },
+}
+"""Section to command name to (file below `lockgate.cli`, short help)."""
+
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's file only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every command's name, in the order of the sections."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"lockgate.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or suggest the one that was probably meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            meant = f"did you mean `{near[0]}`?" if near else "`lockgate --help` lists them"
+            ctx.fail(f"there is no command `{args[0]}`: {meant}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands in their sections."""
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, entry[1]) for name, entry in commands.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="lockgate")
+@click.option("--registry", metavar="DIR", help="The registry's folder; else found upward.")
+@click.pass_context
+def cli(ctx: click.Context, registry: str | None) -> Any:
+    """Version control for AI behaviour: change, register, evaluate, gate, promote, in that order.
+
+    Exit codes: 0 done, 1 refused, 2 usage, 3 registry or disk, 4 inconclusive, 5 eval or deploy
+    failed, 6 integrity broken, 7 waiting for a person, 130 interrupted.
+    """
+    ctx.obj = registry
+    if ctx.invoked_subcommand is None:
+        from lockgate.cli.status import front_page
+
+        return front_page(registry)
+    return None

@@ -1,0 +1,345 @@
+"""The only place that picks adapters: which registry, runner, signer and folder reader are used.
+
+Every import of an adapter is inside the function that needs it, so that a command which only looks
+never pays for runners, pydantic or sqlite-utils.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockgate.errors import RegistryTrouble, UsageMistake
+
+if TYPE_CHECKING:
+    from lockgate.domain.components import Definition
+    from lockgate.domain.policy import Policy
+    from lockgate.domain.suite import Suite
+    from lockgate.domain.version import Version
+    from lockgate.loop.evaluate import OpenRunner
+    from lockgate.loop.register import Registered
+    from lockgate.ports import Draft, Registry, Runner, Signing
+
+REGISTRY_VARIABLE = "LOCKGATE_REGISTRY"
+ACTOR_VARIABLE = "LOCKGATE_ACTOR"
+_FOLDER, _FILE = ".lockgate", "registry.db"
+
+
+def actor() -> str:
+    """Return who is at the keyboard: `LOCKGATE_ACTOR`, else the login name."""
+    name = os.environ.get(ACTOR_VARIABLE)
+    if name is not None:
+        from lockgate.domain.version import person_problem
+
+        problem = person_problem(name)
+        if problem:
+            raise UsageMistake(f"{ACTOR_VARIABLE} `{name}` {problem}", hint="set it to your name")
+        return name
+    import getpass
+
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError):
+        login = f"uid{os.getuid()}"
+    return re.sub(r"[^A-Za-z0-9._@+-]", "-", login).strip("-._@+") or f"uid{os.getuid()}"
+
+
+def find_root(given: str | None, start: Path | None = None) -> Path:
+    """Return the folder that holds the registry: as given, by the environment, or found upward.
+
+    Raises:
+        RegistryTrouble: There is none; the hint says how to make or name one.
+    """
+    named = given or os.environ.get(REGISTRY_VARIABLE)
+    if named:
+        path = Path(named).expanduser().absolute()
+        for root in (path, path.parent, path.parent.parent):
+            if (root / _FOLDER / _FILE).is_file():
+                return root
+        raise RegistryTrouble(
+            f"there is no registry at `{named}`", hint=f"make one: `lockgate init {named}`"
+        )
+    here = (start or Path.cwd()).absolute()
+    for root in (here, *here.parents):
+        if (root / _FOLDER / _FILE).is_file():
+            return root
+    raise RegistryTrouble(
+        f"there is no registry in `{here}` or above it",
+        hint="make one with `lockgate init`, name one with --registry, or try `lockgate demo`",
+    )
+
+
+def open_registry(root: Path, *, read_only: bool = False) -> Registry:
+    """Open the registry of a folder."""
+    from lockgate.storage.registry import open_registry as open_sqlite
+
+    return open_sqlite(root, read_only=read_only)
+
+
+def create_registry(root: Path, *, actor: str) -> Registry:
+    """Make a registry in a folder."""
+    from lockgate.storage.registry import create_registry as create_sqlite
+
+    return create_sqlite(root, actor=actor)
+
+
+def applied_policy(registry: Registry) -> Policy:
+    """Return the policy that counts.
+
+    Raises:
+        Refused: None was ever applied.
+    """
+    policy = applied_policy_or_none(registry)
+    if policy is None:
+        from lockgate.errors import Refused
+
+        raise Refused(
+            "no policy is applied yet, so nothing can be gated",
+            hint="write policy.toml, then `lockgate policy apply`",
+        )
+    return policy
+
+
+def applied_policy_or_none(registry: Registry) -> Policy | None:
+    """Return the policy that counts; `None` before the first."""
+    from lockgate.domain.policy import policy_from
+
+    rules = registry.applied.rules()
+    return None if rules is None else policy_from(rules)
+
+
+def folder_system(folder: Path) -> str | None:
+    """Return the system that a folder's lockgate.toml names, without checking the rest of it."""
+    import tomllib
+
+    try:
+        settings = tomllib.loads((folder / "lockgate.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    system = settings.get("system")
+    name = system.get("name") if isinstance(system, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def find_folder(start: Path) -> Path | None:
+    """Return the nearest folder upward that holds lockgate.toml."""
+    for folder in (start.absolute(), *start.absolute().parents):
+        if (folder / "lockgate.toml").is_file():
+            return folder
+    return None
+
+
+def system_folder(root: Path, system: str | None, given: str | None) -> Path:
+    """Return the folder a system is written in.
+
+    Args:
+        root: The registry's folder.
+        system: Its name; `None` takes the nearest folder, else the only one below `systems/`.
+        given: A folder that was named; must hold lockgate.toml.
+
+    Raises:
+        UsageMistake: There is none, or several could be meant.
+    """
+    if given is not None:
+        folder = Path(given).absolute()
+        if not (folder / "lockgate.toml").is_file():
+            raise UsageMistake(
+                f"there is no lockgate.toml in `{given}`", hint="name a system's folder: -C DIR"
+            )
+        return folder
+    near = find_folder(Path.cwd())
+    if near is not None and (system is None or folder_system(near) == system):
+        return near
+    if system is not None:
+        for folder in (root / "systems" / system, root / system, root):
+            if folder_system(folder) == system:
+                return folder
+        raise UsageMistake(
+            f"no folder of system `{system}` was found below `{root}`",
+            hint="go into it, or name it: -C DIR",
+        )
+    below = sorted((root / "systems").glob("*/lockgate.toml"))
+    if len(below) == 1:
+        return below[0].parent
+    names = ", ".join(filter(None, (folder_system(path.parent) for path in below)))
+    raise UsageMistake(
+        "which system is meant is not clear here",
+        hint=f"go into its folder or pass -s, one of {names}" if names else "`lockgate init`",
+    )
+
+
+def choose_system(registry: Registry, given: str | None) -> str:
+    """Return the system a command is about: as given, the nearest folder's, or the only one.
+
+    Raises:
+        UsageMistake: The name is unknown, or several could be meant.
+    """
+    known = registry.versions.systems()
+    if given is not None:
+        if given in known:
+            return given
+        raise UsageMistake(
+            f"there is no system `{given}` in this registry",
+            hint=f"there are {', '.join(known)}" if known else "register a first version",
+        )
+    near = find_folder(Path.cwd())
+    named = folder_system(near) if near is not None else None
+    if named in known:
+        return str(named)
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise UsageMistake(
+            "nothing is registered here yet",
+            hint="go into a system's folder and run `lockgate register -m REASON`",
+        )
+    raise UsageMistake(
+        "this registry holds several systems", hint=f"pass -s, one of {', '.join(known)}"
+    )
+
+
+def choose_version(registry: Registry, system: str, text: str) -> Version:
+    """Return the version that a label, an id, or an environment where it is live names.
+
+    Raises:
+        UsageMistake: There is none.
+    """
+    if text in registry.releases.environments(system):
+        live = registry.releases.live(system, text)
+        version = registry.versions.get(live.attempt.version or "") if live else None
+        if version is not None:
+            return version
+    return registry.versions.named(system, text)
+
+
+def read_draft(root: Path, folder: Path) -> Draft:
+    """Read a system's folder as it is now."""
+    from lockgate.workspace.folder import read_folder
+    from lockgate.workspace.hashing import HashCache
+
+    cache = HashCache(root / _FOLDER / "hashes.json")
+    draft = read_folder(folder, cache=cache)
+    with contextlib.suppress(OSError):
+        cache.save()
+    return draft
+
+
+def git_user(folder: Path) -> str | None:
+    """Return the name git would commit under in a folder, as an owner's id; `None` without git."""
+    import subprocess
+
+    for key in ("user.email", "user.name"):
+        try:
+            asked = subprocess.run(
+                ["git", "config", "--get", key],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=5,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        name = re.sub(r"[^A-Za-z0-9._@+-]+", "-", asked.stdout.strip())[:64].strip("-._@+")
+        if name:
+            return name
+    return None
+
+
+def find_secrets(path: str, data: bytes) -> Sequence[str]:
+    """Return a line for each thing in a file's bytes that looks like a secret."""
+    from lockgate.workspace.secrets import find_secrets as search
+
+    return [
+        f"{found.path}:{found.line} {found.rule}: {found.excerpt}" for found in search(path, data)
+    ]
+
+
+def write_lock(folder: Path, registry: Registry, version: Version) -> None:
+    """Note in a folder which version it is."""
+    from lockgate.workspace.lock import Lock
+    from lockgate.workspace.lock import write_lock as write
+
+    definition = registry.versions.definition(version.definition)
+    lock = Lock(
+        version.system, version.id, version.label, definition.digest, definition.component_digests
+    )
+    write(folder, lock)
+
+
+def ship_tools(root: Path, folder: Path, registry: Registry, concurrency: int | None) -> Any:
+    """Return what `loop.ship` needs from outside."""
+    from lockgate.loop.ship import Tools
+
+    def note(registered: Registered) -> None:
+        write_lock(folder, registry, registered.version)
+
+    return Tools(runner_opener(root, registry, concurrency), find_secrets, note)
+
+
+def materialise(registry: Registry, definition: Definition, target: Path) -> None:
+    """Write a definition's files from the registry into a folder, every byte hashed again."""
+    from lockgate.workspace.materialise import materialise as write
+
+    write(definition, registry.objects.open, target)
+
+
+def runner_opener(root: Path, registry: Registry, concurrency: int | None = None) -> OpenRunner:
+    """Return what makes a version ready to be asked, on this machine."""
+
+    @contextlib.contextmanager
+    def open_runner(version: Version, suite: Suite) -> Iterator[Runner]:
+        import tempfile
+
+        from lockgate.workspace.where import read_where
+
+        where = read_where(root, version.system)
+        definition = registry.versions.definition(version.definition)
+        at_once = concurrency or where.concurrency or min(os.cpu_count() or 1, 4)
+        with tempfile.TemporaryDirectory(prefix="lockgate-version-") as scratch:
+            folder = Path(scratch) / "definition"
+            materialise(registry, definition, folder)
+            limit_s = where.timeout_s or suite.timeout_s
+            yield _runner(definition, folder, suite.seed, limit_s, at_once)
+
+    return open_runner
+
+
+def _runner(
+    definition: Definition, folder: Path, seed: int, timeout_s: float, concurrency: int
+) -> Runner:
+    settings = definition.settings()
+    run = settings.get("code", {}).get("run", {})
+    kind = run.get("kind")
+    if kind == "python":
+        from lockgate.runners.python import PythonRunner
+
+        return PythonRunner(
+            folder, run["target"], settings, seed=seed, timeout_s=timeout_s, concurrency=concurrency
+        )
+    if kind == "command":
+        from lockgate.runners.command import CommandRunner
+
+        return CommandRunner(
+            folder,
+            list(run["command"]),
+            settings,
+            seed=seed,
+            timeout_s=timeout_s,
+            concurrency=concurrency,
+        )
+    raise UsageMistake(
+        f"this release cannot run versions of kind `{kind}`",
+        hint='use [run] kind = "python" or "command"',
+    )
+
+
+def signing() -> Signing:
+    """Return what makes and checks signatures."""
+    from lockgate.signing import ssh
+
+    return ssh
