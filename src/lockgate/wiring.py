@@ -271,6 +271,18 @@ def write_lock(folder: Path, registry: Registry, version: Version) -> None:
     write(folder, lock)
 
 
+def locked_version(root: Path, system: str) -> str | None:
+    """Return the version id that the lock of a system's folder names, if that folder is found."""
+    from lockgate.workspace.lock import read_lock
+
+    try:
+        folder = system_folder(root, system, None)
+    except UsageMistake:
+        return None
+    lock = read_lock(folder)
+    return lock.version if lock is not None and lock.system == system else None
+
+
 def ship_tools(root: Path, folder: Path, registry: Registry, concurrency: int | None) -> Any:
     """Return what `loop.ship` needs from outside."""
     from lockgate.loop.ship import Tools

@@ -1,0 +1,88 @@
+"""`lockgate change`: what differs between a folder and the version it came from."""
+
+from __future__ import annotations
+
+import click
+
+from lockgate import wiring
+from lockgate.cli.common import (
+    desk,
+    emit,
+    folder_option,
+    json_option,
+    mark,
+    registry_option,
+    say,
+    system_option,
+    tell,
+)
+from lockgate.loop.change import Change, change
+from lockgate.shown import shown
+
+
+@click.command("change", short_help="Show how a folder differs from the version it came from.")
+@click.option("--parent", metavar="V", help="Compare with this version instead of the lock's.")
+@folder_option
+@system_option
+@registry_option
+@json_option
+def change_command(
+    parent: str | None, folder: str | None, system: str | None, registry: str | None, as_json: bool
+) -> None:
+    """Show how a system's folder differs from the version it came from.
+
+    Step 1 of 5. Looking changes nothing. Files that no component claims are listed: they are not
+    part of the version, and that is how a definition drifts from what a team thinks it is.
+    """
+    with desk(registry, read_only=True) as at:
+        where = wiring.system_folder(at.root, system, folder)
+        draft = wiring.read_draft(at.root, where)
+        base = wiring.choose_version(at.registry, draft.system, parent) if parent else None
+        changed = change(at.registry, draft, parent=base)
+    if as_json:
+        emit(change_body(changed))
+        return
+    show_change(changed)
+    if changed.is_empty:
+        tell("next: edit the folder, then run this again")
+    else:
+        tell(f"next: `lockgate register -s {changed.system} -m REASON`")
+
+
+def change_body(changed: Change) -> dict[str, object]:
+    """Return a change as a JSON value."""
+    return {
+        "system": changed.system,
+        "definition": changed.definition,
+        "parent": changed.parent.label if changed.parent else None,
+        "is_empty": changed.is_empty,
+        "components": changed.difference.components(),
+        "settings": [
+            {"component": c.component, "key": c.key, "before": c.before, "after": c.after}
+            for c in changed.difference.settings
+        ],
+        "files": [
+            {"component": c.component, "path": c.path, "kind": c.kind}
+            for c in changed.difference.files
+        ],
+        "unclaimed": list(changed.unclaimed),
+    }
+
+
+def show_change(changed: Change) -> None:
+    """Print a change as people read it."""
+    parent = changed.parent.label if changed.parent else "nothing registered yet"
+    if changed.is_empty:
+        say(f"{mark('pass')} {changed.system} is exactly {parent}")
+    else:
+        say(f"{mark('running')} {changed.system} against {parent}", bold=False)
+        for line in changed.difference.summary():
+            say(f"    {shown(line)}")
+    if changed.unclaimed:
+        count = len(changed.unclaimed)
+        say(f"{mark('inconclusive')} {count} file{'s' if count > 1 else ''} no component claims:")
+        for path in changed.unclaimed[:8]:
+            say(f"    {shown(path)}")
+        if count > 8:
+            say(f"    (+{count - 8} more)")
+        tell("hint: claim them in lockgate.toml, or list them under [ignore] files = [...]")
