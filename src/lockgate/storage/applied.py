@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockgate.domain.release import PolicyApplied, SuiteApplied, SuiteInfo
 from lockgate.errors import IntegrityBroken
+from lockgate.storage.faults import tells_faults
 from lockgate.storage.objects import Objects
 from lockgate.storage.rows import build
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lockgate.domain.suite import Suite
 
 
+@tells_faults
 class Applied:
     """Looks at applied policies and suites over one connection."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lockgate.canonical import digest_json, instant, parse_instant
+from lockgate.storage.faults import tells_faults
 
 ORIGIN = "0" * 64
 """What the first entry names as its predecessor."""
@@ -40,6 +41,7 @@ class LedgerEntry:
         )
 
 
+@tells_faults
 class Ledger:
     """Appends to and reads the chain over one connection."""
 

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from lockgate.canonical import digest_bytes
 from lockgate.errors import IntegrityBroken, RegistryTrouble
+from lockgate.storage.faults import tells_faults
 
 LARGE_BYTES = 256 * 1024
 """From this size on an object is a file below `objects/`."""
@@ -30,6 +31,7 @@ class Missing(LookupError):
     """The object's content was removed or never stored here."""
 
 
+@tells_faults
 class Objects:
     """Reads and keeps objects over one connection; the writer holds the transaction."""
 

@@ -2,7 +2,9 @@
 
 - A write is one `BEGIN IMMEDIATE` transaction; waiting is jittered, so nobody starves.
 - Whoever cannot get in is told who is inside.
+- A registry is there whole or not at all; an interrupted beginning leaves none.
 - A registry of a newer release opens for looking only; one that lost a trigger is not written to.
+- A file that is no registry is not touched.
 - A reader without write rights can look at an idle registry.
 - A full disk, a lock and damage are told apart, each with what helps.
 """
@@ -10,8 +12,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
-import re
 import secrets
 import sqlite3
 import time
@@ -19,10 +21,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lockgate.errors import Busy, LockgateError, Refused, RegistryTrouble, Rejected, StaleGeneration
+from lockgate.errors import Busy, Refused, RegistryTrouble
 from lockgate.ports import Clock
 from lockgate.storage import schema
 from lockgate.storage.applied import Applied
+from lockgate.storage.faults import is_lock, is_missing_right, lock_holder, told_as_ours
 from lockgate.storage.ledger import Ledger
 from lockgate.storage.objects import Objects
 from lockgate.storage.releases import Releases
@@ -38,8 +41,15 @@ PATIENCE_S = 10.0
 SCHEMA_DIGEST = "09cbb28f32d27bd4314996c33650cbe2d8f185d1882c2dd247c2c220c8357d86"
 """What `schema.schema_digest` says of a registry whose tables and triggers are all there."""
 
-_SAYS = re.compile(r"lockgate: (.*)")
-_STALE = ("attempt system and environment and generation exists", "an attempt takes the generation")
+_LOOKING = "it was opened for looking only"
+_NO_RIGHT = "you may not write to it"
+_TAMPERED = "tables or triggers are missing or changed; its rules are not safe"
+_WAYS_OUT = {
+    _LOOKING: "leave --read-only away",
+    _NO_RIGHT: "looking still works; ask its owner for write rights to go on",
+    _TAMPERED: "looking still works; restore a backup of `.lockgate/` to go on",
+}
+_NEWER_WAY_OUT = "looking still works; upgrade lockgate to go on"
 
 
 class SystemClock:
@@ -66,7 +76,9 @@ class Registry:
         self.root = root
         self.why_not = why_not
         self.clock = clock
+        self._path = root / FOLDER / FILE
         self._connection = connection
+        self._is_durable = True
         self.objects = Objects(connection, root / FOLDER / "objects")
         self.versions = Versions(connection)
         self.runs = Runs(connection, self.objects)
@@ -82,9 +94,10 @@ class Registry:
     @property
     def id(self) -> str:
         """The registry's own id, which receipts and approvals name."""
-        row = self._connection.execute(
-            "SELECT id FROM registry ORDER BY epoch DESC LIMIT 1"
-        ).fetchone()
+        with told_as_ours(self._path):
+            row = self._connection.execute(
+                "SELECT id FROM registry ORDER BY epoch DESC LIMIT 1"
+            ).fetchone()
         return str(row[0])
 
     @contextlib.contextmanager
@@ -104,52 +117,38 @@ class Registry:
         if self.why_not is not None:
             raise RegistryTrouble(
                 f"the registry cannot be written: {self.why_not}",
-                hint="looking still works; upgrade lockgate or get write rights to go on",
+                hint=_WAYS_OUT.get(self.why_not, _NEWER_WAY_OUT),
             )
-        with _translated(self.root):
-            # In WAL mode NORMAL never corrupts, but may lose the newest commits in a power cut.
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._begin()
+        with told_as_ours(self._path):
+            self._sync(durable)
+            _begin(self._connection, self._path)
             try:
                 yield Writer(self._connection, self.objects, self.ledger, self.clock)
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):
-                        self._connection.execute("ROLLBACK")
+                _undo(self._connection)
                 raise
 
-    def _begin(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        pause = 0.0005
-        while True:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) and "busy" not in str(error):
-                    raise
-                if time.monotonic() > deadline:
-                    raise Busy(
-                        f"the registry is being written by {lock_holder(self.root)}",
-                        hint="wait and run it again; what you asked for was not begun",
-                    ) from error
-            time.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
-            pause = min(pause * 1.5, 0.01)
+    def _sync(self, durable: bool) -> None:
+        # In WAL mode NORMAL never corrupts, but may lose the newest commits in a power cut.
+        if durable != self._is_durable:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._is_durable = durable
 
     @contextlib.contextmanager
     def read(self) -> Iterator[None]:
         """Hold one consistent view for several queries."""
-        with _translated(self.root):
+        with told_as_ours(self._path):
             self._connection.execute("BEGIN")
             try:
                 yield
             finally:
-                self._connection.execute("COMMIT")
+                _undo(self._connection)
 
     def changed(self) -> int:
         """Return a number that differs when another connection has written since."""
-        (number,) = self._connection.execute("PRAGMA data_version").fetchone()
+        with told_as_ours(self._path):
+            (number,) = self._connection.execute("PRAGMA data_version").fetchone()
         return int(number)
 
     def close(self) -> None:
@@ -165,31 +164,67 @@ def create_registry(root: Path, *, actor: str, clock: Clock | None = None) -> Re
         RegistryTrouble: The folder cannot be written.
     """
     folder = root / FOLDER
-    if (folder / FILE).exists():
-        raise Refused(f"there is a registry in `{root}` already", hint="`lockgate status`")
+    path = folder / FILE
+    taken = Refused(f"there is a registry in `{root}` already", hint="`lockgate status`")
+    if path.exists():
+        raise taken
     clock = clock or SystemClock()
-    with _translated(root):
+    new = folder / f".new-{secrets.token_hex(6)}"
+    with told_as_ours(path):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _build(root, new, actor, clock)
+            _put_in_place(new, path)
+        except FileExistsError as error:
+            raise taken from error
         except OSError as error:
             raise RegistryTrouble(
-                f"cannot make `{folder}`: {error.strerror}", hint="check the folder's rights"
+                f"cannot make `{folder}`: {error.strerror}",
+                hint=f"check the folder's rights with `ls -ld {root}`",
             ) from error
-        connection = _connect(folder / FILE)
-        (folder / FILE).chmod(0o600)
-        connection.execute("BEGIN IMMEDIATE")
-        _migrate(connection)
-        connection.execute("COMMIT")
-        registry = Registry(root, connection, clock, None)
-        with registry.write() as writing:
+        finally:
+            new.unlink(missing_ok=True)
+        return Registry(root, _connect(path), clock, None)
+
+
+def _build(root: Path, new: Path, actor: str, clock: Clock) -> None:
+    """Write a whole registry under a name where nobody looks."""
+    connection = sqlite3.connect(new, isolation_level=None)
+    try:
+        new.chmod(0o600)
+        connection.execute("PRAGMA foreign_keys = ON")
+        _migrate(connection, new)
+        with Registry(root, connection, clock, None).write() as writing:
             writing.append_registry(secrets.token_hex(16), 1, actor)
-    return registry
+    finally:
+        connection.close()
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _put_in_place(new: Path, path: Path) -> None:
+    """Give a finished registry its name, unless somebody else was first."""
+    try:
+        path.hardlink_to(new)
+    except FileExistsError:
+        raise
+    except OSError:  # a filesystem without links
+        new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     from sqlite_utils import Database
 
-    schema.migrate(Database(connection, recursive_triggers=False))
+    _begin(connection, path)
+    try:
+        schema.migrate(Database(connection, recursive_triggers=False))
+        connection.execute("COMMIT")
+    except BaseException:
+        _undo(connection)
+        raise
 
 
 def open_registry(root: Path, *, clock: Clock | None = None, read_only: bool = False) -> Registry:
@@ -201,55 +236,59 @@ def open_registry(root: Path, *, clock: Clock | None = None, read_only: bool = F
     path = root / FOLDER / FILE
     if not path.is_file():
         raise RegistryTrouble(f"there is no registry in `{root}`", hint="make one: `lockgate init`")
-    why_not = "it was opened for looking only" if read_only else None
-    with _translated(root):
+    with told_as_ours(path):
         connection, cannot = _connect_as_allowed(path, read_only)
-        why_not = why_not or cannot
-        number, mark = (
-            connection.execute("PRAGMA user_version").fetchone()[0],
-            connection.execute("PRAGMA application_id").fetchone()[0],
-        )
-        if mark != schema.APPLICATION_ID:
-            raise RegistryTrouble(
-                f"`{path}` is not a Lockgate registry",
-                hint="name another folder with --registry, or restore a backup",
-            )
-        if number > schema.SCHEMA_NUMBER:
-            why_not = f"a newer release of lockgate wrote it (schema {number})"
-        elif number < schema.SCHEMA_NUMBER and why_not is None:
-            connection.execute("BEGIN IMMEDIATE")
-            _migrate(connection)
-            connection.execute("COMMIT")
-        elif number == schema.SCHEMA_NUMBER and schema.schema_digest(connection) != SCHEMA_DIGEST:
-            why_not = why_not or "tables or triggers are missing or changed; its rules are not safe"
+        try:
+            why_not = _why_not(connection, path, _LOOKING if read_only else cannot)
+        except BaseException:
+            connection.close()
+            raise
     return Registry(root, connection, clock or SystemClock(), why_not)
+
+
+def _why_not(connection: sqlite3.Connection, path: Path, cannot: str | None) -> str | None:
+    """Say why a registry cannot be written to; an older one is brought up to date if it can."""
+    number = _schema_number(connection)
+    if number < schema.SCHEMA_NUMBER and cannot is None:
+        _migrate(connection, path)
+        number = _schema_number(connection)
+    if number > schema.SCHEMA_NUMBER:
+        return f"a newer release of lockgate wrote it (schema {number})"
+    if number == schema.SCHEMA_NUMBER and schema.schema_digest(connection) != SCHEMA_DIGEST:
+        return _TAMPERED
+    return cannot
+
+
+def _schema_number(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _connect_as_allowed(path: Path, read_only: bool) -> tuple[sqlite3.Connection, str | None]:
     if not read_only:
         try:
-            connection = _connect(path)
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-            return connection, None
+            return _connect(path), None
         except sqlite3.OperationalError as error:
-            text = str(error)
-            if "locked" in text or "busy" in text:
-                return connection, None
-            if "readonly" not in text and "unable to open" not in text:
+            if not is_missing_right(error):
                 raise
     for options in ("mode=ro", "mode=ro&immutable=1"):
+        # Without write rights SQLite cannot make the index of a write-ahead log. A log with
+        # something in it has to be read; an empty one can be left out.
         if "immutable" in options and _has_wal(path):
             break
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None
-        )
+        connection = _open(path, options)
         try:
+            _check_mark(connection, path)
             connection.execute("SELECT count(*) FROM sqlite_master")
-        except sqlite3.OperationalError:
+            connection.execute("PRAGMA trusted_schema = OFF")
+        except sqlite3.OperationalError as error:
             connection.close()
-            continue
-        return connection, "you may not write to it"
+            if is_missing_right(error):
+                continue
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        return connection, _NO_RIGHT
     raise RegistryTrouble(
         f"`{path}` cannot be read without write rights while it is in use",
         hint="ask its owner to add you to the registry's group",
@@ -264,89 +303,86 @@ def _has_wal(path: Path) -> bool:
         return False
 
 
+def _open(path: Path, options: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{options}",
+        uri=True,
+        isolation_level=None,
+        timeout=0,
+        cached_statements=256,
+    )
+
+
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=0, cached_statements=256)
-    for pragma in (
-        "busy_timeout = 0",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "recursive_triggers = ON",
-        "trusted_schema = OFF",
-    ):
-        _patiently(connection, f"PRAGMA {pragma}")
+    """Open for writing, and see that writing is allowed."""
+    connection = _open(path, "mode=rw")
+    try:
+        _check_mark(connection, path)
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "recursive_triggers = ON",
+            "trusted_schema = OFF",
+        ):
+            _patiently(connection, f"PRAGMA {pragma}")
+        with contextlib.suppress(Busy):  # whoever is writing has the right to
+            _begin(connection, path, patience_s=0)
+            connection.execute("ROLLBACK")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _patiently(connection: sqlite3.Connection, sql: str) -> None:
+def _check_mark(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that is not ours before anything is written to it."""
+    try:
+        (mark,) = _patiently(connection, "PRAGMA application_id").fetchone()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        mark = None
+    if mark != schema.APPLICATION_ID:
+        raise RegistryTrouble(
+            f"`{path}` is not a Lockgate registry",
+            hint="name another folder with --registry, or restore a backup of `.lockgate/`",
+        )
+
+
+def _begin(connection: sqlite3.Connection, path: Path, *, patience_s: float = PATIENCE_S) -> None:
+    """Begin to write; waiting is jittered, as SQLite's own way of waiting lets writers starve."""
+    deadline = time.monotonic() + patience_s
+    pause = 0.0005
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if not is_lock(error):
+                raise
+            if time.monotonic() >= deadline:
+                raise Busy(
+                    f"the registry is being written by {lock_holder(path)}",
+                    hint="wait and run it again; what you asked for was not begun",
+                ) from error
+        time.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
+        pause = min(pause * 1.5, 0.01)
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    """End a transaction that wrote nothing or has to leave nothing."""
+    if connection.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+def _patiently(connection: sqlite3.Connection, sql: str) -> sqlite3.Cursor:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            connection.execute(sql)
-            return
+            return connection.execute(sql)
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+            if not is_lock(error) or time.monotonic() > deadline:
                 raise
         time.sleep(random.uniform(0, 0.005))  # noqa: S311 - jitter, not a secret
-
-
-def lock_holder(root: Path) -> str:
-    """Name the process that is writing to a registry, as far as this host can tell."""
-    try:
-        inode = (root / FOLDER / f"{FILE}-shm").stat().st_ino
-        for line in Path("/proc/locks").read_text().splitlines():
-            parts = line.split()
-            # 120 is WAL_WRITE_LOCK in SQLite's wal-index format.
-            if len(parts) == 8 and parts[5].endswith(f":{inode}") and parts[6:] == ["120", "120"]:
-                command = Path(f"/proc/{parts[4]}/cmdline").read_bytes().replace(b"\0", b" ")
-                return f"process {parts[4]} ({command.decode(errors='replace').strip()[:80]})"
-    except (OSError, ValueError):
-        pass
-    return "another process"
-
-
-@contextlib.contextmanager
-def _translated(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except LockgateError:
-        raise
-    except sqlite3.IntegrityError as error:
-        raise _rejection(str(error)) from error
-    except sqlite3.OperationalError as error:
-        raise _trouble(root, error) from error
-    except sqlite3.DatabaseError as error:
-        raise RegistryTrouble(
-            f"the registry in `{root}` is damaged: {error}",
-            hint="restore a backup of `.lockgate/`; do not write to this one",
-        ) from error
-
-
-def _rejection(text: str) -> Rejected | StaleGeneration:
-    match = _SAYS.search(text)
-    says = match.group(1) if match else text
-    if says.startswith(_STALE):
-        return StaleGeneration(
-            "somebody else took this generation first; nothing was changed",
-            hint="`lockgate status` shows what is live now",
-        )
-    return Rejected(f"the registry refused it: {says}", hint="`lockgate status` shows what is next")
-
-
-def _trouble(root: Path, error: sqlite3.OperationalError) -> RegistryTrouble:
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return Busy(
-            f"the registry is in use by {lock_holder(root)}", hint="wait a moment and run it again"
-        )
-    if "full" in text or "disk I/O" in text:
-        return RegistryTrouble(
-            f"the disk below `{root}` is full or failing ({text})",
-            hint="make room, then run it again: nothing half-written remains",
-        )
-    if "readonly" in text or "unable to open" in text:
-        return RegistryTrouble(
-            f"the registry in `{root}` cannot be written ({text})",
-            hint=f"check rights with `ls -ld {root / FOLDER}`",
-        )
-    return RegistryTrouble(f"the registry in `{root}` failed: {text}", hint="`lockgate status`")

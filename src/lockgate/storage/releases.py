@@ -18,6 +18,7 @@ from lockgate.domain.release import (
     Quarantine,
 )
 from lockgate.errors import UsageMistake
+from lockgate.storage.faults import tells_faults
 from lockgate.storage.objects import Objects
 from lockgate.storage.rows import build
 
@@ -27,6 +28,7 @@ _DEPLOYMENT = (
 )
 
 
+@tells_faults
 class Releases:
     """Looks at how versions became live, over one connection."""
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from lockgate.domain.evidence import Answer, CasePool, CaseScores, Run, RunEnd, RunRecord
 from lockgate.errors import UsageMistake
+from lockgate.storage.faults import tells_faults
 from lockgate.storage.objects import Missing, Objects
 from lockgate.storage.rows import build
 
 
+@tells_faults
 class Runs:
     """Looks at runs and answers over one connection."""
 

@@ -11,6 +11,7 @@ from lockgate.canonical import parse_instant
 from lockgate.domain.components import Definition, Entry, definition_from_entries
 from lockgate.domain.version import LABEL_PATTERN, Relative, Version
 from lockgate.errors import IntegrityBroken, UsageMistake
+from lockgate.storage.faults import tells_faults
 
 _COLUMNS = (
     "v.id, v.system, v.definition, v.parent, v.track, v.label, v.owner, v.registrar, "
@@ -26,6 +27,7 @@ def _version(row: tuple[Any, ...]) -> Version:
     return Version(*fields, text, parse_instant(at), seq)  # type: ignore[call-arg]
 
 
+@tells_faults
 class Versions:
     """Looks at systems and versions over one connection."""
 
