@@ -70,6 +70,7 @@ def read_cases(file: BinaryIO, name: str, check: CaseCheck, mistakes: Mistakes) 
         check: Says what else is wrong with a case, for example for a scorer.
         mistakes: Takes everything that is wrong, with the line.
     """
+    before = mistakes.count
     cases: list[Case] = []
     lines: dict[str, int] = {}
     for number, offset, line in _lines(file):
@@ -91,7 +92,7 @@ def read_cases(file: BinaryIO, name: str, check: CaseCheck, mistakes: Mistakes) 
                 "correct the case, or the scorer's `expected` path",
             )
         cases.append(case)
-    if not lines and not mistakes.count:
+    if not lines and mistakes.count == before:
         mistakes.add(f"{name} has no case", _ONE_OBJECT)
     return cases
 
@@ -125,7 +126,7 @@ def _value(line: bytes, place: str, offset: int, mistakes: Mistakes) -> dict[str
         )
         return None
     try:
-        text = line.decode()
+        text = line.rstrip(b"\r\n").decode()
     except UnicodeDecodeError as error:
         position = offset + error.start
         mistakes.add(
@@ -139,15 +140,16 @@ def _value(line: bytes, place: str, offset: int, mistakes: Mistakes) -> dict[str
         _check_surrogates(text, value)
     except json.JSONDecodeError as error:
         what = error.msg[:1].lower() + error.msg[1:]
-        near = fitted(text[max(error.pos - 20, 0) :].strip(), 40)
+        rest = text[error.pos :].strip()
+        where = f"at `{fitted(rest, 40)}`" if rest else "at the end of the line"
         is_conflict = _CONFLICT.match(text.rstrip())
         mistakes.add(
-            f"{place} column {error.pos + 1}: not JSON: {what}, near `{near}`",
+            f"{place} column {error.pos + 1}: not JSON: {what}, {where}",
             "resolve the merge conflict" if is_conflict else _ONE_OBJECT,
         )
         return None
     except RecursionError:
-        mistakes.add(f"{place}: {_too_deep()}", "use a flatter shape")
+        mistakes.add(f"{place}: nested deeper than {MAX_DEPTH} levels", "use a flatter shape")
         return None
     except _Wrong as wrong:
         mistakes.add(f"{place}: {wrong}", "write a value that every JSON reader reads alike")
@@ -213,23 +215,18 @@ def _short(value: Any) -> str:
     return fitted(json.dumps(value, ensure_ascii=False), 60)
 
 
-def _too_deep() -> str:
-    return f"nested deeper than {MAX_DEPTH} levels"
-
-
 def _check_depth(text: str, value: Any) -> None:
     """Refuse nesting that some machine could not walk; counting brackets is nearly always enough."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     level, depth = [value], 0
-    while level:
+    while level := [thing for thing in level if isinstance(thing, (dict, list))]:
         depth += 1
-        if depth > MAX_DEPTH + 1:
-            raise _Wrong(_too_deep())
+        if depth > MAX_DEPTH:
+            raise RecursionError
         level = [
             inner
             for outer in level
-            if isinstance(outer, (dict, list))
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
 

@@ -165,13 +165,13 @@ class KeyLines:
             if header:
                 table, _, inner = header[2].partition(".")
                 count += bool(header[1]) and table == "scorers" and not inner
-                index = count if table == "scorers" else 0
+                index = max(count, 0) if table == "scorers" else 0
                 self._lines.setdefault((table, index, inner.partition(".")[0]), number)
                 table = "" if inner else table
             elif table or count < 0:
                 key = _KEY.match(line)
                 if key:
-                    index = count if table == "scorers" else 0
+                    index = max(count, 0) if table == "scorers" else 0
                     self._lines.setdefault((table, index, key[2]), number)
 
     def place(self, table: str, key: str = "", index: int = 0) -> str:
@@ -199,29 +199,42 @@ def scorer_table(
     written: Any, index: int, lines: KeyLines, mistakes: Mistakes
 ) -> ScorerTable | None:
     """Return one `[[scorers]]` table checked, or `None` after telling what is wrong with it."""
-    kind = written.get("kind") if isinstance(written, dict) else None
-    if not isinstance(written, dict) or "kind" not in written:
-        what = "the scorer has no `kind`" if isinstance(written, dict) else "not a table"
-        mistakes.add(f"{lines.place('scorers', '', index)}: {what}", suggestion("", SCORER_KINDS))
-        return None
-    if not isinstance(kind, str) or kind not in _KINDS:
+    if not isinstance(written, dict):
         mistakes.add(
-            f"{lines.place('scorers', 'kind', index)}: `kind` is `{value_text(kind)}`",
-            suggestion(str(kind), SCORER_KINDS),
+            f"{lines.place('scorers', '', index)}: `{value_text(written)}` is not a scorer",
+            "write every scorer as a table under `[[scorers]]`",
         )
         return None
-    model = _KINDS[kind]
+    kind = written.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        what = f"`kind` is `{value_text(kind)}`" if "kind" in written else "a scorer has no `kind`"
+        place = lines.place("scorers", "kind", index)
+        mistakes.add(f"{place}: {what}", suggestion(str(kind or ""), SCORER_KINDS))
+        common = {key: written[key] for key in ScorerTable.model_fields if key in written}
+        _checked(ScorerTable, {**common, "kind": ""}, "a scorer", index, lines, mistakes)
+        return None
+    return _checked(_KINDS[kind], written, f"the `{kind}` scorer", index, lines, mistakes)
+
+
+def _checked(
+    model: type[ScorerTable],
+    written: Mapping[str, Any],
+    owner: str,
+    index: int,
+    lines: KeyLines,
+    mistakes: Mistakes,
+) -> ScorerTable | None:
     try:
         return model.model_validate(written)
     except ValidationError as error:
-        _tell(error, written, f"the `{kind}` scorer", model, ("scorers", index), lines, mistakes)
+        _tell(error, written, owner, model, ("scorers", index), lines, mistakes)
         return None
 
 
 def value_text(value: Any) -> str:
-    """Return a written value as short, safe text."""
-    if isinstance(value, str):
-        return fitted(value, 60)
+    """Return a written value as short, safe text, texts in quotes."""
+    if isinstance(value, float):
+        return repr(value)
     return fitted(json.dumps(value, ensure_ascii=False, default=str), 60)
 
 

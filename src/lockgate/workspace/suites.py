@@ -134,35 +134,37 @@ class _SuiteReader:
                 'write `[[scorers]]` with `metric = "accuracy"` and `kind = "exact"`',
             )
             return []
+        self._check_metrics(written)
         specs: list[ScorerSpec] = []
-        first_index: dict[str, int] = {}
         for index, one in enumerate(written):
-            table = scorer_table(one, index, self._lines, self._mistakes)
-            if table is None:
-                continue
             before = self._mistakes.count
-            first = first_index.setdefault(table.metric, index)
-            self._check_metric(table.metric, index, first)
-            options = self._checked_options(table, index)
-            if self._mistakes.count == before:
+            table = scorer_table(one, index, self._lines, self._mistakes)
+            options = self._checked_options(table, index) if table else {}
+            if table and self._mistakes.count == before:
                 specs.append(
                     ScorerSpec(table.metric, table.kind, table.field, table.expected, options)
                 )
         return specs
 
-    def _check_metric(self, metric: str, index: int, first: int) -> None:
-        place = self._lines.place("scorers", "metric", index)
-        if first != index:
-            other = self._lines.place("scorers", "metric", first).removeprefix(self._lines.name)
-            self._mistakes.add(
-                f"{place}: metric `{metric}` stands in{other or ' another scorer'} already",
-                "give every scorer a metric of its own",
-            )
-        if metric in RESERVED_METRICS:
-            self._mistakes.add(
-                f"{place}: metric `{metric}` is measured in every run already",
-                "choose another name; rules can use this one without a scorer",
-            )
+    def _check_metrics(self, written: list[Any]) -> None:
+        first_index: dict[str, int] = {}
+        for index, one in enumerate(written):
+            metric = one.get("metric") if isinstance(one, dict) else None
+            if not isinstance(metric, str):
+                continue
+            place = self._lines.place("scorers", "metric", index)
+            first = first_index.setdefault(metric, index)
+            if first != index:
+                other = self._lines.place("scorers", "metric", first)
+                self._mistakes.add(
+                    f"{place}: metric `{fitted(metric, 40)}` stands in {other} already",
+                    "give every scorer a metric of its own",
+                )
+            if metric in RESERVED_METRICS:
+                self._mistakes.add(
+                    f"{place}: metric `{metric}` is measured in every run already",
+                    "choose another name; rules can use this one without a scorer",
+                )
 
     def _checked_options(self, table: ScorerTable, index: int) -> dict[str, Any]:
         """Return a scorer's options with its files read and its contents checked."""
@@ -239,7 +241,7 @@ class _SuiteReader:
             where = f"{name}: not Python: {error}"
         else:
             return [node.name for node in module.body if isinstance(node, ast.FunctionDef)]
-        self._mistakes.add(where, f"run `python -m py_compile {name}` to see the place")
+        self._mistakes.add(where, "correct that line")
         return None
 
     def _cases(self, path: str, specs: list[ScorerSpec]) -> list[Case]:
@@ -330,6 +332,9 @@ def _schema_problems(schema: Any) -> Iterator[str]:
         kind.check_schema(schema)
     except jsonschema.SchemaError as error:
         yield f"not a JSON Schema: {fitted(error.message, 100)} at `{fitted(error.json_path, 60)}`"
+        return
+    except RecursionError:
+        yield "not a JSON Schema: nested too deeply"
         return
     yield from _inner_problems(schema, schema)
 
