@@ -90,6 +90,7 @@ class Objects:
 
         Raises:
             Missing: The content is not here: removed, or never stored.
+            RegistryTrouble: Its file may not be read.
         """
         row = self._connection.execute(
             "SELECT bytes, path FROM content WHERE digest = ?", (digest,)
@@ -102,6 +103,11 @@ class Objects:
             return Path(self._folder, row[1]).open("rb")
         except FileNotFoundError as error:
             raise Missing(f"object {digest[:12]} has lost its file `{row[1]}`") from error
+        except OSError as error:
+            raise RegistryTrouble(
+                f"object {digest[:12]} cannot be read: {error.strerror or error}",
+                hint=f"check rights with `ls -l {self._folder / row[1]}`",
+            ) from error
 
     def is_intact(self, digest: str) -> bool:
         """Tell whether an object is here and its bytes are what the digest says."""
@@ -110,7 +116,7 @@ class Objects:
             with self.open(digest) as stream:
                 while chunk := stream.read(_CHUNK):
                     hashed.update(chunk)
-        except (Missing, OSError):
+        except (Missing, RegistryTrouble, OSError):
             return False
         return hashed.hexdigest() == digest
 
@@ -151,11 +157,11 @@ class Objects:
     def _store_stream(self, stream: BinaryIO, digest: str, size_bytes: int) -> None:
         name = f"{digest[:2]}/{digest}"
         target = self._folder / name
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = target.with_name(f".{digest[:16]}-{secrets.token_hex(4)}")
         hashed = hashlib.sha256()
         size = 0
         try:
+            _make_folder(target.parent)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as out:
                 while chunk := stream.read(_CHUNK):
@@ -174,9 +180,17 @@ class Objects:
                 hint="check free space and rights with `df -h` and `ls -ld` on the registry",
             ) from error
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 temporary.unlink()
         self._insert(digest, size, None, name)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each safe in the one above before anything lies in it."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:
