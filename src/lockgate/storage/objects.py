@@ -44,6 +44,21 @@ class Objects:
         """
         self._connection = connection
         self._folder = folder
+        self._staged: set[str] = set()
+
+    def stage_file(self, source: Callable[[], BinaryIO], digest: str, size_bytes: int) -> None:
+        """Put a large file's bytes in place before a transaction, so that nobody waits for it.
+
+        Nothing counts before `put_file` is called for it; small files are left to that.
+
+        Raises:
+            IntegrityBroken: The file has other bytes now; nothing was kept.
+            RegistryTrouble: The disk is full or may not be written.
+        """
+        if size_bytes >= LARGE_BYTES and not self._is_known(digest):
+            with source() as stream:
+                self._store_stream(stream, digest, size_bytes)
+            self._staged.add(digest)
 
     def put(self, data: bytes) -> str:
         """Keep some bytes and return their digest."""
@@ -51,6 +66,7 @@ class Objects:
         if not self._is_known(digest):
             if len(data) >= LARGE_BYTES:
                 self._store_stream(io.BytesIO(data), digest, len(data))
+                self._insert(digest, len(data), None, _name(digest))
             else:
                 self._insert(digest, len(data), data, None)
         return digest
@@ -63,10 +79,13 @@ class Objects:
         """
         if self._is_known(digest):
             return
+        if size_bytes >= LARGE_BYTES:
+            if digest not in self._staged or not (self._folder / _name(digest)).exists():
+                with source() as stream:
+                    self._store_stream(stream, digest, size_bytes)
+            self._insert(digest, (self._folder / _name(digest)).stat().st_size, None, _name(digest))
+            return
         with source() as stream:
-            if size_bytes >= LARGE_BYTES:
-                self._store_stream(stream, digest, size_bytes)
-                return
             data = stream.read(size_bytes + 1)
         if digest_bytes(data) != digest:
             raise IntegrityBroken("a file changed while it was stored", hint="run it again")
@@ -155,18 +174,15 @@ class Objects:
         )
 
     def _store_stream(self, stream: BinaryIO, digest: str, size_bytes: int) -> None:
-        name = f"{digest[:2]}/{digest}"
-        target = self._folder / name
+        target = self._folder / _name(digest)
         temporary = target.with_name(f".{digest[:16]}-{secrets.token_hex(4)}")
         hashed = hashlib.sha256()
-        size = 0
         try:
             _make_folder(target.parent)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as out:
                 while chunk := stream.read(_CHUNK):
                     hashed.update(chunk)
-                    size += len(chunk)
                     out.write(chunk)
                 out.flush()
                 os.fsync(out.fileno())
@@ -182,7 +198,10 @@ class Objects:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-        self._insert(digest, size, None, name)
+
+
+def _name(digest: str) -> str:
+    return f"{digest[:2]}/{digest}"
 
 
 def _make_folder(folder: Path) -> None:
