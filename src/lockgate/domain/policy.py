@@ -37,7 +37,9 @@ def is_score(metric: str) -> bool:
 
     Only scores have an interval and can be compared case by case.
     """
-    return not (metric.endswith("_ms") or metric.startswith("tokens"))
+    from lockgate.domain.suite import RESERVED_METRICS  # looking commands never need suites
+
+    return metric not in RESERVED_METRICS
 
 
 @dataclass(frozen=True, slots=True)
