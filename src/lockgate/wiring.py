@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate.errors import RegistryTrouble, UsageMistake
+from lockgate.errors import LockgateError, RegistryTrouble, UsageMistake
 
 if TYPE_CHECKING:
     from lockgate.domain.components import Definition
@@ -355,3 +355,79 @@ def signing() -> Signing:
     from lockgate.signing import ssh
 
     return ssh
+
+
+def policy_state(root: Path, registry: Registry) -> tuple[str, str]:
+    """Hold policy.toml against what is applied.
+
+    Returns:
+        `applied`, `differs`, `is missing` or `cannot be read`, and what is wrong with it.
+    """
+    from lockgate.canonical import digest_json
+    from lockgate.workspace.policies import read_policy
+
+    if not (root / "policy.toml").exists():
+        return "is missing", ""
+    try:
+        file = read_policy(root)
+    except LockgateError as error:
+        return "cannot be read", error.what
+    applied = registry.applied.policy()
+    same = applied is not None and applied.policy == file.digest
+    if same and applied is not None and applied.rules == digest_json(file.policy.body()):
+        return "applied", ""
+    return "differs from what is applied", ""
+
+
+def suite_files(root: Path) -> list[str]:
+    """Return the names of the suite files below `suites/`."""
+    from lockgate.workspace.suites import suite_names
+
+    return suite_names(root)
+
+
+def suite_file_system(root: Path, name: str) -> str | None:
+    """Return the system a suite file is for, without checking the rest of it."""
+    import tomllib
+
+    try:
+        text = (root / "suites" / f"{name}.toml").read_text(encoding="utf-8")
+        suite = tomllib.loads(text).get("suite")
+    except (OSError, ValueError):
+        return None
+    system = suite.get("system") if isinstance(suite, dict) else None
+    return system if isinstance(system, str) else None
+
+
+def suite_states(root: Path, registry: Registry, system: str | None) -> list[dict[str, Any]]:
+    """Hold every suite file against what is applied.
+
+    Returns:
+        A row a suite: system, name, cases, digest of what is applied, and `file`: `applied`,
+        `differs`, `new`, `missing` or what is wrong with it.
+    """
+    from lockgate.workspace.suites import read_suite
+
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for known in registry.versions.systems():
+        for info in registry.applied.suites(known).values():
+            rows[known, info.name] = {
+                "system": known,
+                "name": info.name,
+                "cases": info.cases,
+                "digest": info.digest,
+                "file": "missing",
+            }
+    for name in suite_files(root):
+        try:
+            suite = read_suite(root, name).suite
+        except LockgateError as error:
+            key = (suite_file_system(root, name) or "?", name)
+            row = rows.setdefault(key, {"cases": None, "digest": None})
+            row |= {"system": key[0], "name": name, "file": error.what}
+            continue
+        key = (suite.system, name)
+        row = rows.setdefault(key, {"digest": None, "cases": len(suite.cases)})
+        state = "applied" if row["digest"] == suite.digest else "differs"
+        row |= {"system": suite.system, "name": name, "file": state if row["digest"] else "new"}
+    return [row for row in rows.values() if system is None or row["system"] == system]

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.domain.policy import Policy, allowed_errors, stop_after_errors
-from lockgate.domain.release import Decision
 from lockgate.domain.version import Version
+from lockgate.evals.progress import Progress
 from lockgate.loop.change import change
 from lockgate.loop.evaluate import Limits, OpenRunner, evaluate, open_run
-from lockgate.loop.gate import decide, gaps
+from lockgate.loop.gate import Gap, decide, gaps
 from lockgate.loop.promote import promote
 from lockgate.loop.register import FindSecrets, Registered, register
 from lockgate.ports import Draft, Registry
@@ -143,8 +143,7 @@ def travel(
     if live is not None and live.attempt.version == version.id:
         yield ShipStep("promote", "skipped", environment_name, live)
         return
-    for step in fill_gaps(registry, version, environment_name, policy, tools.open_runner, actor):
-        yield step
+    yield from fill_gaps(registry, version, environment_name, policy, tools.open_runner, actor)
     decision = decide(registry, version, environment_name, policy, actor=actor, reverting=reverting)
     yield ShipStep("gate", "done", environment_name, decision)
     promoted = promote(registry, version, environment, decision, actor=actor)
@@ -167,23 +166,29 @@ def fill_gaps(
     live_version = registry.versions.get(live.attempt.version or "") if live else None
     # What is live goes first, so that the candidate's wins and losses can be shown as they come.
     for gap in sorted(missing, key=lambda gap: not gap.is_live):
-        limits = Limits(
-            allowed_errors(policy, version.system), stop_after_errors(policy, version.system)
-        )
-        for progress in evaluate(
-            registry,
-            gap.version,
-            gap.suite.digest,
-            open_runner,
-            actor=actor,
-            limits=limits,
-            resume=open_run(registry, gap.version, gap.suite),
-            baseline=None if gap.is_live else live_version,
-        ):
+        baseline = None if gap.is_live else live_version
+        for progress in fill_gap(registry, gap, policy, open_runner, actor, baseline):
             state = "done" if progress.end is not None else "progress"
             yield ShipStep("evaluate", state, environment_name, (gap, progress))
 
 
-def is_refused(decision: Decision) -> bool:
-    """Tell whether a decision ends the way: nothing but a change of the version helps."""
-    return not decision.promotable
+def fill_gap(
+    registry: Registry,
+    gap: Gap,
+    policy: Policy,
+    open_runner: OpenRunner,
+    actor: str,
+    baseline: Version | None = None,
+) -> Iterator[Progress]:
+    """Make one run that the gate asks for, resuming it if it was cut short."""
+    system = gap.version.system
+    return evaluate(
+        registry,
+        gap.version,
+        gap.suite.digest,
+        open_runner,
+        actor=actor,
+        limits=Limits(allowed_errors(policy, system), stop_after_errors(policy, system)),
+        resume=open_run(registry, gap.version, gap.suite),
+        baseline=baseline,
+    )

@@ -1,0 +1,153 @@
+"""`lockgate gate`: decide whether a version may go to an environment."""
+
+from __future__ import annotations
+
+import click
+
+from lockgate import wiring
+from lockgate.cli.common import (
+    Desk,
+    desk,
+    emit,
+    json_option,
+    mark,
+    registry_option,
+    say,
+    system_option,
+    tell,
+)
+from lockgate.cli.evaluate import choose_candidate
+from lockgate.cli.live import follow
+from lockgate.domain.policy import Environment
+from lockgate.domain.release import Decision, Finding
+from lockgate.domain.version import Version
+from lockgate.loop.gate import decide, gaps
+from lockgate.loop.promote import standing
+from lockgate.loop.ship import fill_gap
+from lockgate.shown import shown
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 4}
+WAITING = 7
+WIDTH = 79
+
+
+@click.command("gate", short_help="Decide whether a version may go to an environment.")
+@click.argument("version", required=False, metavar="[V]")
+@click.option("--to", "environment", required=True, metavar="ENV", help="The environment.")
+@click.option("--reverting", metavar="V", help="State that this reverts what is live.")
+@click.option("--again", is_flag=True, help="Decide anew; reviewers are then asked anew.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 1000), help="Questions at once, if any run.")
+@system_option
+@registry_option
+@json_option
+def gate_command(
+    version: str | None,
+    environment: str,
+    reverting: str | None,
+    again: bool,
+    jobs: int | None,
+    system: str | None,
+    registry: str | None,
+    as_json: bool,
+) -> int:
+    """Compare a version's runs with the policy and with what is live, and say why.
+
+    Step 4 of 5. It only decides. What is live is evaluated first if it lacks a run on the same
+    suite. Exit code 0 pass, 1 fail, 4 inconclusive, 7 passed but waiting for a reviewer.
+    """
+    with desk(registry) as at:
+        name = wiring.choose_system(at.registry, system)
+        candidate = choose_candidate(at, name, version)
+        policy = wiring.applied_policy(at.registry)
+        target = policy.environment(environment)
+        _evaluate_live(at, candidate, environment, jobs)
+        decision = decide(
+            at.registry,
+            candidate,
+            environment,
+            policy,
+            actor=at.actor,
+            reverting=reverting,
+            again=again,
+        )
+        extra = standing(at.registry, decision, target, promoter=at.actor)
+    code = exit_code(decision, extra)
+    if as_json:
+        emit(decision_body(decision, candidate, extra, code))
+    else:
+        show_decision(decision, candidate.label, extra)
+        tell(next_line(decision, candidate, target, extra))
+    return code
+
+
+def _evaluate_live(at: Desk, candidate: Version, environment: str, jobs: int | None) -> None:
+    """Evaluate what is live where the comparison needs it; the candidate's own runs are its step."""
+    policy = wiring.applied_policy(at.registry)
+    missing = gaps(at.registry, candidate, environment, policy)
+    if any(not gap.is_live for gap in missing):
+        return
+    opener = wiring.runner_opener(at.root, at.registry, jobs)
+    for gap in missing:
+        label = gap.version.label
+        tell(f"{label} is live in {environment} and was never asked these cases: evaluating it now")
+        last = follow(fill_gap(at.registry, gap, policy, opener, at.actor), label, None)
+        tell(f"{label} on {gap.suite.name}: done, {last.done} answers")
+
+
+def exit_code(decision: Decision, extra: list[Finding]) -> int:
+    """Return the exit code of a decision together with what else has to hold."""
+    if not decision.promotable:
+        return EXIT_CODES["inconclusive" if decision.outcome == "inconclusive" else "fail"]
+    if any(finding.outcome == "fail" for finding in extra):
+        return EXIT_CODES["fail"]
+    return WAITING if any(finding.outcome == "waiting" for finding in extra) else 0
+
+
+def decision_body(
+    decision: Decision, version: Version, extra: list[Finding], code: int
+) -> dict[str, object]:
+    """Return a decision as a JSON value."""
+    return {
+        "decision": decision,
+        "version": version.label,
+        "standing": extra,
+        "exit_code": code,
+    }
+
+
+def show_decision(decision: Decision, label: str, extra: list[Finding] | None = None) -> None:
+    """Print a decision with every finding, numbers included."""
+    state = {"pass": "pass", "fail": "fail"}.get(decision.outcome, "inconclusive")
+    word = {"pass": "passes", "fail": "refused", "inconclusive": "inconclusive"}[decision.outcome]
+    say(f"{mark(state)} gate: {label} to {decision.environment} {word}", bold=True)
+    for finding in (*decision.findings, *(extra or [])):
+        show_finding(finding)
+
+
+def show_finding(finding: Finding) -> None:
+    """Print one finding, wrapped under its reason, with its hint where it did not pass."""
+    import textwrap
+
+    name = shown(finding.rule)
+    lead = f"  {name:<24} "
+    wrapped = textwrap.wrap(shown(finding.reason), WIDTH - len(lead)) or [""]
+    say(f"  {mark(finding.outcome)} {name:<22} {wrapped[0]}")
+    for line in wrapped[1:]:
+        say(f"{'':<27}{line}")
+    if finding.hint and finding.outcome in ("fail", "inconclusive", "waiting"):
+        for line in textwrap.wrap(f"hint: {shown(finding.hint)}", WIDTH - len(lead)):
+            say(f"{'':<27}{line}", dim=True)
+
+
+def next_line(
+    decision: Decision, version: Version, environment: Environment, extra: list[Finding]
+) -> str:
+    """Return what to do next, as an exact command."""
+    if not decision.promotable:
+        refused = [f for f in decision.findings if f.outcome in ("fail", "inconclusive")]
+        hint = next((finding.hint for finding in refused if finding.hint), "")
+        return f"next: {hint or 'change the version and register it again'}"
+    stopped = [f for f in extra if f.outcome in ("fail", "waiting")]
+    if stopped:
+        return f"next: {stopped[0].hint}"
+    return f"next: `lockgate promote {version.label} --to {environment.name} -s {version.system}`"

@@ -1,0 +1,236 @@
+"""`lockgate promote` and `ship`: make a version live, or walk the whole loop to there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from lockgate import wiring
+from lockgate.cli.applied import apply_new_suites
+from lockgate.cli.change import change_body, show_change
+from lockgate.cli.common import (
+    Desk,
+    desk,
+    emit,
+    folder_option,
+    json_option,
+    mark,
+    registry_option,
+    say,
+    system_option,
+    tell,
+)
+from lockgate.cli.evaluate import choose_candidate
+from lockgate.cli.gate import show_decision
+from lockgate.cli.live import follow, show_run
+from lockgate.cli.register import registered_body, show_registered
+from lockgate.loop.gate import decide, gaps
+from lockgate.loop.promote import Promoted, promote
+from lockgate.loop.ship import ShipStep, ship
+
+
+@click.command("promote", short_help="Make a version that passed the gate live.")
+@click.argument("version", required=False, metavar="[V]")
+@click.option("--to", "environment", required=True, metavar="ENV", help="The environment.")
+@click.option("-m", "--reason", metavar="REASON", help="A word for the record.")
+@click.option("--reverting", metavar="V", help="State that this reverts what is live.")
+@system_option
+@registry_option
+@json_option
+def promote_command(
+    version: str | None,
+    environment: str,
+    reason: str | None,
+    reverting: str | None,
+    system: str | None,
+    registry: str | None,
+    as_json: bool,
+) -> None:
+    """Make a version live in an environment, resting on a decision that stands.
+
+    Step 5 of 5. Decides first if no decision stands. Exit code 1 when the gate said no, 7 when it
+    waits for a reviewer. Promoting what is live already changes nothing.
+    """
+    with desk(registry) as at:
+        name = wiring.choose_system(at.registry, system)
+        candidate = choose_candidate(at, name, version)
+        policy = wiring.applied_policy(at.registry)
+        target = policy.environment(environment)
+        live = at.registry.releases.live(name, environment)
+        if live is not None and live.attempt.version == candidate.id:
+            done = Promoted(
+                candidate, environment, live.attempt.generation, candidate, is_new=False
+            )
+        else:
+            _check_live_evaluated(at, candidate, environment)
+            decision = decide(
+                at.registry, candidate, environment, policy, actor=at.actor, reverting=reverting
+            )
+            done = promote(at.registry, candidate, target, decision, actor=at.actor, reason=reason)
+    if as_json:
+        emit(promoted_body(done))
+        return
+    show_promoted(done)
+
+
+def _check_live_evaluated(at: Desk, candidate: Any, environment: str) -> None:
+    from lockgate.errors import Refused
+
+    policy = wiring.applied_policy(at.registry)
+    missing = gaps(at.registry, candidate, environment, policy)
+    lacking = [gap for gap in missing if gap.is_live]
+    if lacking and len(lacking) == len(missing):
+        raise Refused(
+            f"{lacking[0].version.label}, which is live in {environment}, has no run on "
+            f"`{lacking[0].suite.name}` to compare with",
+            hint=f"`lockgate gate {candidate.label} --to {environment}` evaluates it first",
+        )
+
+
+def promoted_body(done: Promoted) -> dict[str, object]:
+    """Return a promotion as a JSON value."""
+    return {
+        "version": done.version.label,
+        "id": done.version.id,
+        "environment": done.environment,
+        "generation": done.generation,
+        "before": done.before.label if done.before else None,
+        "is_new": done.is_new,
+    }
+
+
+def show_promoted(done: Promoted) -> None:
+    """Print what a promotion came to."""
+    if not done.is_new:
+        say(
+            f"{mark('pass')} {done.version.label} is live in {done.environment} already "
+            f"(generation {done.generation})"
+        )
+        return
+    before = f", before it {done.before.label}" if done.before else ""
+    say(
+        f"{mark('pass')} {done.version.label} is live in {done.environment}  "
+        f"generation {done.generation}{before}",
+        bold=True,
+    )
+
+
+@click.command("ship", short_help="Walk the whole loop in order, as far as it goes.")
+@click.option("--to", "environment", required=True, metavar="ENV", help="Where it should arrive.")
+@click.option("-m", "--reason", metavar="REASON", help="Why; needed when something changed.")
+@click.option("--owner", metavar="NAME", help="Who answers for it; else lockgate.toml or git.")
+@click.option("--reverting", metavar="V", help="State that this reverts what is live.")
+@click.option("--keep-secrets", metavar="REASON", help="Register in spite of the secret check.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 1000), help="How many questions at once.")
+@folder_option
+@system_option
+@registry_option
+@json_option
+def ship_command(
+    environment: str,
+    reason: str | None,
+    owner: str | None,
+    reverting: str | None,
+    keep_secrets: str | None,
+    jobs: int | None,
+    folder: str | None,
+    system: str | None,
+    registry: str | None,
+    as_json: bool,
+) -> None:
+    """Change, register, evaluate, gate, promote: in order, through every required environment.
+
+    It stops at the first refusal, or where a reviewer has to say yes (exit code 7). Run it again
+    and it goes on from there; nothing that is done is done twice.
+    """
+    with desk(registry) as at:
+        where = wiring.system_folder(at.root, system, folder)
+        draft = wiring.read_draft(at.root, where)
+        policy = wiring.applied_policy(at.registry)
+        apply_new_suites(at, draft.system)
+        steps = ship(
+            at.registry,
+            draft,
+            environment,
+            policy,
+            wiring.ship_tools(at.root, where, at.registry, jobs),
+            reason=reason,
+            actor=at.actor,
+            owner=owner or draft.owner or wiring.git_user(where),
+            reverting=reverting,
+            keep_secrets=keep_secrets,
+        )
+        done: list[dict[str, object]] = []
+        label = ""
+        try:
+            for step in _runs_followed(steps, as_json):
+                done.append(_step_body(step))
+                if step.step == "register":
+                    label = step.result.version.label
+                if not as_json:
+                    _show_step(step, label)
+        finally:
+            if as_json:
+                emit({"steps": done})
+
+
+def _runs_followed(steps: Iterator[ShipStep], as_json: bool) -> Iterator[ShipStep]:
+    """Show runs as they go and hand on the other steps, and each run's end."""
+    for step in steps:
+        if step.step != "evaluate" or step.state == "skipped":
+            yield step
+            continue
+        gap, first = step.result
+        ended = [step] if step.state == "done" else []
+
+        def progresses(ended: list[ShipStep] = ended, first: Any = first) -> Iterator[Any]:
+            yield first
+            while not ended:
+                following = next(steps)
+                if following.state == "done":
+                    ended.append(following)
+                yield following.result[1]
+
+        last = follow(progresses(), gap.version.label, None)
+        if not as_json:
+            baseline = "live" if any(tally.baseline is not None for tally in last.tallies) else None
+            show_run(last, gap.version.label, baseline)
+        yield ended[0]
+
+
+def _show_step(step: ShipStep, label: str) -> None:
+    if step.step == "change":
+        show_change(step.result)
+    elif step.step == "register":
+        show_registered(step.result)
+    elif step.step == "evaluate" and step.state == "skipped":
+        say(f"{mark('pass')} evaluated already, nothing to run for {step.environment}")
+    elif step.step == "gate":
+        show_decision(step.result, label)
+    elif step.step == "promote" and step.state == "skipped":
+        say(f"{mark('pass')} live in {step.environment} already")
+    elif step.step == "promote":
+        show_promoted(step.result)
+        tell(f"back: `lockgate status` shows the way back from {step.environment}")
+
+
+def _step_body(step: ShipStep) -> dict[str, object]:
+    body: dict[str, object] = {
+        "step": step.step,
+        "state": step.state,
+        "environment": step.environment,
+    }
+    if step.step == "change":
+        body["result"] = change_body(step.result)
+    elif step.step == "register":
+        body["result"] = registered_body(step.result)
+    elif step.step == "evaluate" and step.state == "done":
+        gap, progress = step.result
+        body["result"] = {"version": gap.version.label, "end": progress.end}
+    elif step.step == "gate":
+        body["result"] = step.result
+    elif step.step == "promote" and step.state == "done":
+        body["result"] = promoted_body(step.result)
+    return body
