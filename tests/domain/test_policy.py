@@ -216,6 +216,9 @@ def test_a_weekend_freeze_follows_the_local_clock(start: datetime, until: dateti
     assert freeze_at(frozen, until) is None
     assert freeze_ends(frozen, start) == until
     assert next_freeze(frozen, start - tick) == (start, WEEKEND)
+    following = next_freeze(frozen, start)
+    assert following is not None
+    assert following[0] > until
 
 
 def test_a_freeze_does_not_end_when_its_hour_comes_the_first_time() -> None:

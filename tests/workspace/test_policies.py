@@ -287,6 +287,8 @@ def test_a_mistake_in_an_environment_says_what_is_allowed(lines: str, problem: s
          f"`{RULES}[0].confidence` is `0.5`: needs a number above 0.5 and below 1, such as 0.95"),
         ('metric = "accuracy", min = nan',
          f"`{RULES}[0].min` is `nan`: needs a number from 0"),
+        ('metric = "p95_ms", max = inf',
+         f"`{RULES}[0].max` is `inf`: needs a number from 0"),
         ('metric = "accuracy", min = true',
          f"`{RULES}[0].min` is `true`: needs a number from 0"),
         ('metric = "Accuracy!", min = 0.8',
@@ -336,6 +338,15 @@ def test_a_rehearsal_is_never_judged_by_a_rehearsal() -> None:
         '`environments.c.protects` is `"a"`: needs an environment that is not for rehearsals itself',
         '`environments.c.protects` is `"a"`: counts only with `rehearsal = true`',
     )
+
+
+def test_an_environment_is_required_once() -> None:
+    """A name that stands twice is a slip for another one."""
+    text = (
+        '[environments.a]\nstakes = "low"\n'
+        '[environments.b]\nstakes = "low"\nrequires = ["a", "a"]\n'
+    )
+    assert mistakes(text).problems == ('`environments.b.requires[1]` is `"a"` a second time',)
 
 
 def test_environments_that_wait_for_each_other_are_refused() -> None:
