@@ -340,6 +340,11 @@ def test_a_rehearsal_is_never_judged_by_a_rehearsal() -> None:
     )
 
 
+def test_one_slip_is_one_problem() -> None:
+    """An environment that requires itself is not called a circle as well."""
+    assert len(problems('requires = ["production"]')) == 1
+
+
 def test_an_environment_is_required_once() -> None:
     """A name that stands twice is a slip for another one."""
     text = (
