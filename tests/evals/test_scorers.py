@@ -249,6 +249,11 @@ def test_json_fields_compares_only_what_is_named() -> None:
     assert score(spec("json_fields", fields=["a"]), {"a": 1, "b": 2}, {"a": 1}) == 1.0
 
 
+def test_json_fields_finds_nothing_equal_where_nothing_is() -> None:
+    """A field that neither side has is not one that agrees."""
+    assert score(spec("json_fields", fields=["a", "b"]), {"a": 1}, {"a": 1}) == 0.5
+
+
 # set_f1, recall_at_k, mrr
 
 
@@ -400,6 +405,8 @@ def judge(expected, output, input):
             def __str__(self):
                 raise RuntimeError
         raise Odd
+    if output == "here":
+        return os.listdir(".") == ["scorers.py"]
     return output
 """
 
@@ -478,6 +485,11 @@ def test_a_python_scorer_sees_none_of_the_environment(
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setenv("SERVICE_KEY", "do-not-look")
     assert judged(tmp_path, "environment", ["LANG", "PATH", "PYTHONHASHSEED"]) == 1.0
+
+
+def test_a_python_scorer_runs_beside_its_file_alone(tmp_path: Path) -> None:
+    """Its working folder holds the suite's scorer files and nothing else."""
+    assert judged(tmp_path, "here") == 1.0
 
 
 def test_a_python_scorer_hashes_alike_in_every_process(tmp_path: Path) -> None:

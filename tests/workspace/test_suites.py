@@ -721,11 +721,20 @@ def test_cases_that_are_not_there_are_told_with_both_places(tmp_path: Path) -> N
 def test_a_line_longer_than_any_case_is_skipped_and_told(tmp_path: Path) -> None:
     """It is never held in memory whole, and the lines after it are still read."""
     long = b'{"id": "t", "input": "' + b"x" * (20 << 20) + b'"}\n'
-    found = mistake(tmp_path, SUITE, CASE + long + b"nope\n")
+    found = mistake(tmp_path, SUITE, CASE + long + b"no\x00\n")
     assert found.problems[0] == (
         "suites/triage.jsonl line 2: longer than 8 MiB; keep long material out of the cases"
     )
-    assert found.problems[1].startswith("suites/triage.jsonl line 3 column 1: not JSON")
+    nul = len(CASE) + len(long) + 2
+    assert found.problems[1].startswith(
+        f"suites/triage.jsonl line 3: NUL at byte {nul} of the file"
+    )
+
+
+def test_bytes_are_counted_from_the_very_first(tmp_path: Path) -> None:
+    """A byte order mark is nothing, but its three bytes are there."""
+    found = mistake(tmp_path, SUITE, b'\xef\xbb\xbf{"id": "\xff"}')
+    assert found.what == "suites/triage.jsonl line 1: byte 11 of the file, 0xff, is not UTF-8 text"
 
 
 # files that are not what they seem

@@ -41,7 +41,7 @@ def at_path(value: Any, path: str | None, *, read_text: bool = False) -> Any:
             value = from_text(value)
         if isinstance(value, dict):
             value = value.get(part, MISSING)
-        elif isinstance(value, list) and part.isascii() and part.isdigit() and len(part) < 10:
+        elif isinstance(value, list) and part.isascii() and part.isdigit():
             place = int(part)
             value = value[place] if place < len(value) else MISSING
         else:
