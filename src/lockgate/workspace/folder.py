@@ -50,6 +50,26 @@ class Draft:
     is_unclaimed_complete: bool = True
     """False when there are more unclaimed files than the 10,000 named."""
 
+    @property
+    def system(self) -> str:
+        """The system's name, as lockgate.toml says."""
+        return self.settings.system
+
+    @property
+    def owner(self) -> str | None:
+        """The owner lockgate.toml names."""
+        return self.settings.owner
+
+    @property
+    def locked_version(self) -> str | None:
+        """The version id that lockgate.lock says this folder is, of this very system."""
+        is_ours = self.lock is not None and self.lock.system == self.system
+        return self.lock.version if is_ours and self.lock is not None else None
+
+    def size_bytes(self, path: str) -> int:
+        """Return the size of one of the definition's files, as it was hashed."""
+        return self.sources[path].size
+
     def open(self, path: str) -> BinaryIO:
         """Open a file of the definition for copying, below the folder and following no link.
 
@@ -158,12 +178,15 @@ def _run_mistakes(settings: Settings, claims: Claims) -> Iterator[Mistake]:
                 f'add "{path}.py" to `files` in `[code]`',
             )
     elif settings.run["kind"] == "command":
-        program = settings.run["command"][0]
-        if "/" in program.strip("/") and not program.startswith("/"):
-            path = os.path.normpath(program)
+        program, *arguments = settings.run["command"]
+        words = [word for word in arguments if os.path.normpath(word) in claims.unclaimed]
+        if not program.startswith("/") and "/" in program:
+            words.insert(0, program)
+        for word in dict.fromkeys(words):
+            path = os.path.normpath(word)
             if path not in claims.owners:
                 yield Mistake(
-                    f"`[run] command`: `{shown(program)}` is in no file of a component",
+                    f"`[run] command`: `{shown(word)}` is in no file of a component",
                     f'add "{shown(path)}" to `files` in `[code]`',
                 )
 
