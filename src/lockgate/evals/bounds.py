@@ -93,7 +93,7 @@ def _rate_lower(successes: int, n: int, confidence: float) -> float:
     if successes == 0:
         return 0.0
     if successes == n:
-        return (1.0 - confidence) ** (1.0 / n)
+        return math.exp(math.log1p(-confidence) / n)
     mean = successes / (n + 1)
     spread = math.sqrt(mean * (1.0 - mean) / (n + 1))
     return crossing(

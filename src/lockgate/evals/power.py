@@ -91,7 +91,7 @@ def fewest_cases_without_discordance(margin: float, confidence: float = 0.95) ->
     if not 0.0 < margin < 1.0:
         raise ValueError(f"margin must be above 0 and below 1, not {margin!r}")
     check_confidence(confidence)
-    return math.ceil(math.log1p(-confidence) / math.log1p(-margin))
+    return _whole(math.log1p(-confidence) / math.log1p(-margin))
 
 
 def _fewest(margin: float, confidence: float) -> int:
@@ -100,7 +100,12 @@ def _fewest(margin: float, confidence: float) -> int:
         return fewest_cases_without_discordance(margin, confidence)
     if margin == -1.0:
         raise ValueError("margin must be above -1: a difference of 1 cannot be exceeded")
-    return math.ceil(math.log1p(-confidence) / math.log((1.0 - margin) / 2.0))
+    return _whole(math.log1p(-confidence) / math.log((1.0 - margin) / 2.0))
+
+
+def _whole(cases: float) -> int:
+    # A quotient of logarithms that is a whole number may come out a hair above it.
+    return math.ceil(cases - 1e-9)
 
 
 def _constants(confidence: float, power: float) -> tuple[float, float]:

@@ -25,9 +25,9 @@ _NEGLIGIBLE = 1e-100
 """Terms this much smaller than the largest one are left out of a sum of probabilities."""
 
 _MOST_TERMS = 100_000
-_MOST_PANELS = 1 << 14
 _MOST_TURNS = 120
 _SECANT_TURNS = 20
+_MOST_HALVINGS = 8
 
 
 def incomplete_beta(x: float, a: float, b: float) -> float:
@@ -170,80 +170,74 @@ def waiting_at_most_zero(gaps: Sequence[float], shapes: Sequence[int]) -> float:
     if len(positive) == 1 and len(negative) <= 2:
         own, k = positive[0]
         return 1.0 - failures_at_most(k - 1, [(r, own / (own - g)) for g, r in negative])
-    return _contour([g for g, _ in pairs], [k for _, k in pairs])
+    return _contour(pairs)
 
 
-def _contour(gaps: Sequence[float], shapes: Sequence[int]) -> float:
-    """Integrate the inversion formula along a vertical line left of zero.
+def _contour(pairs: Sequence[tuple[float, int]]) -> float:
+    """Integrate exp(K(z)) / -z, with K(z) = -sum(k * log(1 - z * gap)), through its saddlepoint.
 
-    With K(z) = -sum(shape * log(1 - z * gap)) the tail is -1/pi times the integral over y > 0 of
-    Re[exp(K(s + iy)) / (s + iy)], for any s between the nearest pole on the left and 0. Where
-    Lugannani and Rice (1980) replace this integral by its leading terms, which costs up to 4.9 %
-    of the probability here, it is worked out: the map y = width * tan(angle / 2) makes the
-    rational integrand smooth and periodic, and on such a function the trapezoid rule converges
-    geometrically: twice the panels square the error.
+    Lugannani and Rice (1980) keep the leading terms of this integral, which costs up to 4.9 % of
+    the probability here. It is worked out instead, at about the same price: along a hyperbola that
+    follows the steepest descent, so that nothing oscillates, and in steps that grow with sinh, so
+    that one far-off case among thousands alike needs no more steps than any other. On such an
+    integrand the trapezoid rule converges geometrically: half the step squares the error.
     """
-    s = _line(gaps, shapes)
-    tilted = [g / (1.0 - s * g) for g in gaps]
-    log_scale = -math.fsum(k * math.log1p(-s * g) for g, k in zip(gaps, shapes, strict=True))
-    # Three standard deviations of the tilted sum: fewest panels for flat and for skewed scores.
-    width = 3.0 / math.sqrt(math.fsum(k * b * b for b, k in zip(tilted, shapes, strict=True)))
-    single = [b for b, k in zip(tilted, shapes, strict=True) if k == 1]
-    several = [(b, k) for b, k in zip(tilted, shapes, strict=True) if k > 1]
+    s = _saddlepoint(pairs)
+    log_scale = -math.fsum(k * math.log1p(-s * g) for g, k in pairs) - math.log(-s)
+    # Seen from the saddlepoint every factor is 1 - away * b, and the pole at zero is one of them.
+    factors = [*((g / (1.0 - s * g), k) for g, k in pairs), (-1.0 / s, 1)]
+    single = [b for b, k in factors if k == 1]
+    several = [(b, k) for b, k in factors if k > 1]
+    square = math.fsum(k * b * b for b, k in factors)
+    cube = math.fsum(k * b * b * b for b, k in factors)
+    # Both found by trial on 1,800 sets of scores with exact rational answers: fewest steps.
+    reach = 1.25 / math.sqrt(square)
+    step = 0.35
+    bend = reach * cube / (1.5 * square)
 
-    def nodes(first: int, step: int, panels: int) -> float:
+    def along(start: float) -> float:
         values = []
-        for j in range(first, panels, step):
-            slope = math.tan(0.5 * math.pi * j / panels)
-            iy = complex(0.0, width * slope)
-            product = math.prod([1.0 - iy * b for b in single], start=complex(1.0))
+        u = start
+        while True:
+            sinh, cosh = math.sinh(u), math.cosh(u)
+            away = complex(reach * bend * (cosh - 1.0), reach * sinh)
+            product = math.prod([1.0 - away * b for b in single], start=complex(1.0))
             for b, k in several:
-                product *= (1.0 - iy * b) ** k
-            values.append(((1.0 + slope * slope) / (product * (s + iy))).real)
-            # The modulus only grows along the line, so all that follows is negligible too;
-            # going on would overflow.
-            if abs(product) > 1e14:
-                break
-        return math.fsum(values)
+                product *= (1.0 - away * b) ** k
+            values.append((complex(cosh, -bend * sinh) / product).real)
+            # From here on nothing counts, and going on would overflow.
+            if abs(product) > 1e14 * cosh:
+                return math.fsum(values)
+            u += step
 
-    # With few cases the integrand is less regular and an extra round costs nothing.
-    enough = 1e-9 if len(gaps) <= 100 else 1e-5
-    panels = 8
-    total = 0.5 / s + nodes(1, 1, panels)
-    value = total / panels
-    while panels < _MOST_PANELS:
-        panels *= 2
-        total += nodes(1, 2, panels)
-        before, value = value, total / panels
-        if abs(value - before) <= enough * abs(value):
+    total = 0.5 + along(step)
+    value = total * step
+    for _ in range(_MOST_HALVINGS):
+        total += along(0.5 * step)
+        step *= 0.5
+        before, value = value, total * step
+        if abs(value - before) <= 1e-6 * abs(value):
             break
-    return min(1.0, max(0.0, -0.5 * width * math.exp(log_scale) * value))
+    return min(1.0, max(0.0, math.exp(log_scale) * reach * value / math.pi))
 
 
-def _line(gaps: Sequence[float], shapes: Sequence[int]) -> float:
-    """Choose where the line crosses the real axis: near the saddlepoint, but left of zero.
-
-    Any place between the pole and zero gives the same integral; close to the saddlepoint nothing
-    cancels, so half a standard deviation is near enough.
-    """
-    pairs = list(zip(gaps, shapes, strict=True))
-    # A hair inside the pole: on it, 1 - s * gap is zero and the next line would divide by it.
-    left = (1.0 - 1e-9) / min(gaps)
-    nearest = -0.5 / math.sqrt(math.fsum(k * g * g for g, k in pairs))
-    s, right = nearest, 0.0
-    for _ in range(60):
-        ratios = [(g / (1.0 - s * g), k) for g, k in pairs]
-        slope = math.fsum(k * r for r, k in ratios)
-        curve = math.fsum(k * r * r for r, k in ratios)
-        if slope * slope <= 0.1 * curve:
+def _saddlepoint(pairs: Sequence[tuple[float, int]]) -> float:
+    """Find roughly where the integrand is lowest between its nearest pole on the left and zero."""
+    # A hair inside the pole: on it, 1 - s * gap is zero and the division below fails.
+    left, right = (1.0 - 1e-9) / min(g for g, _ in pairs), 0.0
+    s = max(0.5 * left, -1.6 / math.sqrt(math.fsum(k * g * g for g, k in pairs)))
+    for _ in range(_MOST_TURNS):
+        factors = [(g / (1.0 - s * g), k) for g, k in pairs]
+        slope = math.fsum(k * b for b, k in factors) - 1.0 / s
+        curve = math.fsum(k * b * b for b, k in factors) + 1.0 / (s * s)
+        # Half a standard deviation is near enough: any place gives the same integral.
+        if 4.0 * slope * slope <= curve:
             break
         if slope > 0.0:
             right = s
         else:
             left = s
         s -= slope / curve
-        if s >= nearest:
-            return nearest
         if not left < s < right:
             s = 0.5 * (left + right)
     return s
