@@ -17,8 +17,7 @@ from lockgate.cli.common import (
     system_option,
     tell,
 )
-from lockgate.cli.live import follow, show_run
-from lockgate.domain import figures
+from lockgate.cli.live import follow, is_told, metric_line, show_run
 from lockgate.domain.evidence import RunRecord
 from lockgate.domain.policy import allowed_errors, stop_after_errors
 from lockgate.domain.release import SuiteInfo
@@ -182,12 +181,12 @@ def compared_with(at: Desk, version: Version) -> Version | None:
 
 
 def _show_known(version: Version, info: SuiteInfo, record: RunRecord) -> None:
-    say(f"{mark('pass')} {version.label} on {info.name}: evaluated already (run {record.run.id[:8]})")
+    say(
+        f"{mark('pass')} {version.label} on {info.name}: evaluated already (run {record.run.id[:8]})"
+    )
     for summary in record.end.summary if record.end else ():
-        line = f"    {summary.metric:<10} {figures.metric(summary.metric, summary.value):<8}"
-        if summary.lower is not None and summary.upper is not None:
-            line += figures.interval(summary.lower, summary.upper)
-        say(line)
+        if is_told(summary.metric):
+            say(metric_line(summary))
 
 
 def run_body(record: RunRecord, *, is_new: bool) -> dict[str, object]:

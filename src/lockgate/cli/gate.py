@@ -29,6 +29,7 @@ from lockgate.shown import shown
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 4}
 WAITING = 7
 WIDTH = 79
+NAME_WIDTH = 23
 
 
 @click.command("gate", short_help="Decide whether a version may go to an environment.")
@@ -120,7 +121,7 @@ def show_decision(decision: Decision, label: str, extra: list[Finding] | None = 
     state = {"pass": "pass", "fail": "fail"}.get(decision.outcome, "inconclusive")
     word = {"pass": "passes", "fail": "refused", "inconclusive": "inconclusive"}[decision.outcome]
     say(f"{mark(state)} gate: {label} to {decision.environment} {word}", bold=True)
-    for finding in (*decision.findings, *(extra or [])):
+    for finding in (*decision.findings, *(extra or [] if decision.promotable else [])):
         show_finding(finding)
 
 
@@ -129,14 +130,14 @@ def show_finding(finding: Finding) -> None:
     import textwrap
 
     name = shown(finding.rule)
-    lead = f"  {name:<24} "
-    wrapped = textwrap.wrap(shown(finding.reason), WIDTH - len(lead)) or [""]
-    say(f"  {mark(finding.outcome)} {name:<22} {wrapped[0]}")
+    indent = NAME_WIDTH + 6
+    wrapped = textwrap.wrap(shown(finding.reason), WIDTH - indent) or [""]
+    say(f"  {mark(finding.outcome)} {name:<{NAME_WIDTH}}  {wrapped[0]}")
     for line in wrapped[1:]:
-        say(f"{'':<27}{line}")
+        say(f"{'':<{indent}}{line}")
     if finding.hint and finding.outcome in ("fail", "inconclusive", "waiting"):
-        for line in textwrap.wrap(f"hint: {shown(finding.hint)}", WIDTH - len(lead)):
-            say(f"{'':<27}{line}", dim=True)
+        for line in textwrap.wrap(f"hint: {shown(finding.hint)}", WIDTH - indent):
+            say(f"{'':<{indent}}{line}", dim=True)
 
 
 def next_line(
@@ -144,8 +145,7 @@ def next_line(
 ) -> str:
     """Return what to do next, as an exact command."""
     if not decision.promotable:
-        refused = [f for f in decision.findings if f.outcome in ("fail", "inconclusive")]
-        hint = next((finding.hint for finding in refused if finding.hint), "")
+        hint = next((finding.hint for finding in decision.obstacles() if finding.hint), "")
         return f"next: {hint or 'change the version and register it again'}"
     stopped = [f for f in extra if f.outcome in ("fail", "waiting")]
     if stopped:

@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import click
-
 from lockgate.cli.common import is_utf8, mark, plain, say, tell
 from lockgate.domain import figures
+from lockgate.domain.evidence import MetricSummary
 from lockgate.evals.progress import Failing, Progress
 from lockgate.shown import fitted, shown
 
@@ -81,9 +80,7 @@ def _screen(
         )
         against = ""
         if tally.baseline is not None:
-            against = (
-                f"{figures.score(tally.baseline):<22}{tally.won:>3}  {tally.lost:>4}  {tally.tied:>4}"
-            )
+            against = f"{figures.score(tally.baseline):<22}{tally.won:>3}  {tally.lost:>4}  {tally.tied:>4}"
         lines.append(f" {fitted(tally.metric, 10):<11}{shown_score:<19}{against}")
     p95 = figures.metric("p95_ms", progress.p95_ms)
     lines.append(f" {'p95':<11}{p95:<19}{progress.errors} errors")
@@ -135,9 +132,9 @@ def show_run(progress: Progress, label: str, baseline: str | None) -> None:
     )
     tallies = {tally.metric: tally for tally in progress.tallies}
     for summary in end.summary:
-        line = f"    {summary.metric:<10} {figures.metric(summary.metric, summary.value):<8}"
-        if summary.lower is not None and summary.upper is not None:
-            line += figures.interval(summary.lower, summary.upper)
+        if not is_told(summary.metric):
+            continue
+        line = metric_line(summary)
         tally = tallies.get(summary.metric)
         if tally is not None and tally.baseline is not None and baseline:
             line += (
@@ -147,7 +144,14 @@ def show_run(progress: Progress, label: str, baseline: str | None) -> None:
         say(line)
 
 
-def warn(text: str) -> None:
-    """Print a warning to stderr."""
-    click.secho("note: ", fg="yellow", err=True, nl=False)
-    click.echo(plain(text), err=True)
+def is_told(metric: str) -> bool:
+    """Tell whether a metric is worth a line here; the others are in `lockgate show`."""
+    return metric not in ("p50_ms", "mean_ms")
+
+
+def metric_line(summary: MetricSummary) -> str:
+    """Return one metric with its interval, as a line of a run."""
+    line = f"    {summary.metric:<10} {figures.metric(summary.metric, summary.value):<8}"
+    if summary.lower is not None and summary.upper is not None:
+        line += figures.interval(summary.lower, summary.upper)
+    return line

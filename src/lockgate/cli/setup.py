@@ -11,7 +11,7 @@ from lockgate import wiring
 from lockgate.cli.applied import apply_new_suites, apply_policy_file
 from lockgate.cli.change import show_change
 from lockgate.cli.common import Desk, emit, json_option, mark, say, tell
-from lockgate.cli.gate import show_decision
+from lockgate.cli.gate import show_decision, show_finding
 from lockgate.cli.live import show_run
 from lockgate.cli.promote import show_promoted
 from lockgate.cli.register import show_registered
@@ -134,7 +134,7 @@ def _tell_event(event: Event) -> None:
     elif event.kind == "evaluate":
         show_run(event.result, event.label, event.more.label if event.more else None)
     elif event.kind == "gate":
-        show_decision(event.result, event.label, event.more)
+        _tell_decision(event)
     elif event.kind == "approve":
         approval = event.result
         how = "signed" if approval.key else "claimed"
@@ -142,3 +142,15 @@ def _tell_event(event: Event) -> None:
         say(f"{mark(state)} {approval.signer} says {approval.word} ({how}): {shown(approval.note)}")
     elif event.kind == "promote":
         show_promoted(event.result)
+
+
+def _tell_decision(event: Event) -> None:
+    """Tell a decision: whole when it refuses, in the numbers alone when it passes."""
+    decision = event.result
+    if not decision.promotable:
+        show_decision(decision, event.label)
+        return
+    say(f"{mark('pass')} gate: {event.label} to {decision.environment} passes", bold=True)
+    for finding in (*decision.findings, *event.more):
+        if finding.numbers is not None or finding.outcome == "waiting":
+            show_finding(finding)

@@ -29,7 +29,9 @@ class SettingChange:
     after: Any
 
     def text(self) -> str:
-        """Return for example `temperature 0.0 → 0.7`."""
+        """Return for example `temperature 0.0 → 0.7`, or `temperature = 0.7` when it is new."""
+        if self.before is None:
+            return f"{self.key} = {_value(self.after)}"
         return f"{self.key} {_value(self.before)} → {_value(self.after)}"
 
 

@@ -92,6 +92,11 @@ class Decision:
     at: datetime = EPOCH
     seq: int = 0
 
+    def obstacles(self) -> list[Finding]:
+        """Return what keeps it from passing, failed rules before open questions."""
+        wanted = ("fail",) if self.outcome == "fail" else ("inconclusive",)
+        return [finding for finding in self.findings if finding.outcome in wanted]
+
 
 @dataclass(frozen=True, slots=True)
 class Approval:

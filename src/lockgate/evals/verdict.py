@@ -59,13 +59,14 @@ class Paired:
 
 
 def judge(
-    rule: Rule, suite: Suite, candidate: CaseScores, baseline: Baseline | None
+    rule: Rule, suite: Suite, label: str, candidate: CaseScores, baseline: Baseline | None
 ) -> Iterator[Finding]:
     """Give a finding for each limit that a rule sets.
 
     Args:
         rule: From the applied policy.
         suite: The suite the rule names.
+        label: The candidate's label, for hints.
         candidate: All completed runs of the candidate on that suite, pooled.
         baseline: The same of what is live; `None` when nothing is.
     """
@@ -79,12 +80,12 @@ def judge(
         )
         return
     if rule.min is not None or rule.max is not None:
-        yield _limits(rule, suite, candidate, value)
+        yield _limits(rule, suite, label, candidate, value)
     if rule.max_drop is not None:
-        yield _drop(rule, suite, candidate, baseline)
+        yield _drop(rule, suite, label, candidate, baseline)
 
 
-def _limits(rule: Rule, suite: Suite, candidate: CaseScores, value: float) -> Finding:
+def _limits(rule: Rule, suite: Suite, label: str, candidate: CaseScores, value: float) -> Finding:
     interval, n = None, len(candidate.latencies_ms)
     if is_score(rule.metric):
         scores, weights = _weighted(suite, candidate.scores[rule.metric])
@@ -106,7 +107,7 @@ def _limits(rule: Rule, suite: Suite, candidate: CaseScores, value: float) -> Fi
     if outcome == "inconclusive" and rule.min is not None:
         hint = _more_for_limit(value, rule.min, rule.confidence or 0.95, n)
     elif outcome == "fail":
-        hint = "`lockgate show VERSION --failing` lists the cases that went wrong"
+        hint = f"`lockgate show {label} --failing` lists the cases that went wrong"
     return Finding(
         f"{rule.suite} {rule.metric}",
         outcome,
@@ -138,13 +139,15 @@ def _limit_text(rule: Rule) -> str:
 def _more_for_limit(value: float, limit: float, confidence: float, n: int) -> str:
     distance = value - limit
     if distance <= 0:
-        return f"the score is on the limit of {figures.score(limit)}: more cases will not settle it"
+        return f"the score is not above {figures.score(limit)}: improve the version"
     # A 0/1 score is a comparison with a constant: its variance stands for the discordance.
     needed = cases_needed(max(value * (1 - value), 0.01), distance, 0.05, confidence)
     return f"about {max(needed - n, 1)} more cases would settle it if the score stays the same"
 
 
-def _drop(rule: Rule, suite: Suite, candidate: CaseScores, baseline: Baseline | None) -> Finding:
+def _drop(
+    rule: Rule, suite: Suite, label: str, candidate: CaseScores, baseline: Baseline | None
+) -> Finding:
     name = f"{rule.suite} {rule.metric} drop"
     allowed = rule.max_drop or 0.0
     if baseline is None:
@@ -190,7 +193,7 @@ def _drop(rule: Rule, suite: Suite, candidate: CaseScores, baseline: Baseline | 
             hint = _more_for_drop(paired, rate, allowed, confidence, numbers)
     reason = f"{reason}, allowed {figures.signed(-allowed)}; {counts}"
     if outcome == "fail":
-        hint = f"`lockgate diff {baseline.label} VERSION` shows the change and the lost cases"
+        hint = f"`lockgate diff {baseline.label} {label}` shows the change and the lost cases"
     return Finding(name, outcome, reason, hint, numbers)
 
 

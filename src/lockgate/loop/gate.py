@@ -322,7 +322,7 @@ def _suite_findings(
         baseline = Baseline(live.label, scores, same)
     for rule in _rules(case):
         if rule.suite == name:
-            findings += judge(rule, suite, pool, baseline)
+            findings += judge(rule, suite, version.label, pool, baseline)
     return findings, runs
 
 

@@ -167,7 +167,7 @@ def _check(
             hint=f"`lockgate gate {version.label} --to {environment.name}`",
         )
     if not decision.promotable:
-        open_points = [f for f in decision.findings if f.outcome in ("fail", "inconclusive")]
+        open_points = decision.obstacles()
         raise Refused(
             f"the gate did not pass {version.label} for {environment.name}: {decision.outcome}",
             problems=[f"{finding.rule}: {finding.reason}" for finding in open_points],
