@@ -38,7 +38,7 @@ FILE = "registry.db"
 PATIENCE_S = 10.0
 """How long a write waits for another one before it gives up and names the holder."""
 
-SCHEMA_DIGEST = "09cbb28f32d27bd4314996c33650cbe2d8f185d1882c2dd247c2c220c8357d86"
+SCHEMA_DIGEST = "c27437f78663a572889cf56730fb15414e7bb23928d537006844d3b7535185b3"
 """What `schema.schema_digest` says of a registry whose tables and triggers are all there."""
 
 _LOOKING = "it was opened for looking only"

@@ -96,8 +96,14 @@ class Releases:
     def environments(self, system: str) -> list[str]:
         """Return the environments of a system that ever took an attempt."""
         rows = self._connection.execute(
-            "SELECT DISTINCT environment FROM attempt WHERE system = ? ORDER BY environment",
-            (system,),
+            # One step for each environment, however many generations it has.
+            "WITH RECURSIVE found(name) AS ("
+            " SELECT min(environment) FROM attempt WHERE system = ?"
+            " UNION ALL SELECT (SELECT min(a.environment) FROM attempt a"
+            "  WHERE a.system = ? AND a.environment > found.name)"
+            " FROM found WHERE found.name IS NOT NULL)"
+            " SELECT name FROM found WHERE name IS NOT NULL",
+            (system, system),
         )
         return [name for (name,) in rows]
 
@@ -112,10 +118,9 @@ class Releases:
 
     def _decision(self, row: dict[str, Any]) -> Decision:
         runs = self._connection.execute(
-            "SELECT run, version, role FROM decision_run WHERE decision = ? ORDER BY role, run",
-            (row["id"],),
+            "SELECT role, run, version FROM decision_run WHERE decision = ?", (row["id"],)
         )
-        parts = tuple(DecisionRun(*part) for part in runs)
+        parts = tuple(DecisionRun(run, version, role) for role, run, version in sorted(runs))
         return build(Decision, row, self._objects.read, runs=parts)
 
     def decision(self, text: str) -> Decision:

@@ -29,7 +29,7 @@ class Runs:
         Raises:
             UsageMistake: None or several are named so.
         """
-        found = self._records("r.id >= ? AND r.id < ?", (text, text + "g"), limit=2)
+        found = self._records("r.id >= ? AND r.id < ?", (text, text + "g"), order="r.id", limit=2)
         if len(found) == 1:
             return found[0]
         what = "several runs begin with" if found else "there is no run"
@@ -48,7 +48,10 @@ class Runs:
     def open(self, system: str) -> list[RunRecord]:
         """Return runs of a system that have not ended, newest first."""
         return self._records(
-            "r.system = ? AND e.run IS NULL", (system,), order="r.seq DESC", limit=50
+            "r.seq IN (SELECT seq FROM run_open WHERE system = ? ORDER BY seq DESC LIMIT 50) "
+            "AND e.run IS NULL",
+            (system,),
+            order="r.seq DESC",
         )
 
     def _records(

@@ -202,6 +202,11 @@ CREATE TABLE run_end (
     at TEXT NOT NULL,
     UNIQUE (run, outcome)
 );
+CREATE TABLE run_open (
+    system TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (system, seq)
+) WITHOUT ROWID;
 CREATE TABLE lease (
     subject TEXT PRIMARY KEY,
     holder TEXT NOT NULL,
@@ -233,7 +238,7 @@ CREATE TABLE decision (
     CHECK ((baseline_generation = 0) = (baseline_version IS NULL))
 );
 CREATE INDEX decision_by_version ON decision (version, environment, seq);
-CREATE INDEX decision_by_environment ON decision (system, environment, seq);
+CREATE INDEX decision_by_system ON decision (system, seq);
 CREATE TABLE decision_run (
     decision TEXT NOT NULL REFERENCES decision (id) DEFERRABLE INITIALLY DEFERRED,
     run TEXT NOT NULL,
@@ -756,6 +761,16 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
+_FOLLOW_RUNS = (
+    """CREATE TRIGGER "run_is_open" AFTER INSERT ON "run"
+BEGIN INSERT INTO run_open (system, seq) VALUES (NEW.system, NEW.seq); END;""",
+    """CREATE TRIGGER "run_is_over" AFTER INSERT ON "run_end"
+BEGIN DELETE FROM run_open WHERE (system, seq) IN
+    (SELECT system, seq FROM run WHERE id = NEW.run); END;""",
+)
+"""Keep `run_open`, an index of the runs without an end; it can be built anew from the records."""
+
+
 def _trigger(name: str, event: str, table: str, when: str, says: str) -> str:
     return (
         f'CREATE TRIGGER "{name}" BEFORE {event} ON "{table}" WHEN {when}\n'
@@ -858,6 +873,7 @@ def triggers() -> list[str]:
         )
     )
     statements += [_once("content", key) for key in CONTENT_KEYS]
+    statements += _FOLLOW_RUNS
     return statements
 
 
