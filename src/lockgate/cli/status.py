@@ -1,0 +1,256 @@
+"""`lockgate status` and `why`: what is live, what changed, what is next, and why it is so."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from lockgate import wiring
+from lockgate.cli.common import (
+    Desk,
+    desk,
+    emit,
+    is_utf8,
+    json_option,
+    mark,
+    registry_option,
+    say,
+    system_option,
+    tell,
+)
+from lockgate.cli.looking import cut, json_of, pad, policy_of, screen_width, short_time
+from lockgate.domain import figures
+from lockgate.domain.times import ago, shown_time
+from lockgate.errors import RegistryTrouble
+from lockgate.shown import shown
+
+if TYPE_CHECKING:
+    from lockgate.look.status import Place, Status
+    from lockgate.look.why import Why
+
+_RECENT = timedelta(hours=24)
+_QUIET = timedelta(hours=48)
+"""After so long without a change, a rollback is no longer the first thing to think of."""
+_BEGIN = (
+    "open a registry      lockgate --registry DIR",
+    "make one here        lockgate init",
+    "practise first       lockgate demo, on a sample with real evals",
+)
+
+
+def front_page(registry: str | None) -> int:
+    """Print what a bare `lockgate` shows: the status of the registry at hand, else how to begin."""
+    try:
+        wiring.find_root(registry)
+    except RegistryTrouble:
+        if registry or os.environ.get(wiring.REGISTRY_VARIABLE):
+            raise
+        say("Lockgate keeps versions of AI behaviour. There is no registry here or above.")
+        for line in _BEGIN:
+            say(f"  {line}")
+        tell("`lockgate --help` lists the commands")
+        return 0
+    with desk(registry, read_only=True) as at:
+        _show(at, None)
+    return 0
+
+
+@click.command("status", short_help="Tell what is live, what changed last and what is next.")
+@system_option
+@registry_option
+@json_option
+def status_command(system: str | None, registry: str | None, as_json: bool) -> None:
+    """Tell what is live, what changed last, what is in work and what is next.
+
+    Without -s it is the system of the nearest folder, or the only one; else all, briefly. With
+    --json it is a list with one entry a system.
+    """
+    with desk(registry, read_only=True) as at:
+        _show(at, system, as_json=as_json)
+
+
+def _show(at: Desk, system: str | None, *, as_json: bool = False) -> None:
+    from lockgate.look.status import status
+
+    names = _systems(at, system)
+    policy = policy_of(at.registry)
+    pages = [status(at.registry, name, policy) for name in names]
+    if as_json:
+        emit(json_of(pages))
+        return
+    if not pages:
+        say(f"Lockgate   {at.actor}   {shown_time(at.registry.clock.now(), seconds=True)}")
+        say(" nothing is registered here yet")
+        tell("next: go into a system's folder, then `lockgate register -m REASON`")
+    elif len(pages) == 1:
+        show_status(pages[0], at.actor)
+    else:
+        say(f"Lockgate · {len(pages)} systems   {_who(at.actor)}   {_now(pages[0])}")
+        for page in pages:
+            say()
+            _show_brief(page)
+        tell("\none of them in full: `lockgate status -s SYSTEM`")
+
+
+def _systems(at: Desk, given: str | None) -> list[str]:
+    """Return the systems to show: the one that is meant, else all."""
+    if given is not None:
+        return [wiring.choose_system(at.registry, given)]
+    known = at.registry.versions.systems()
+    near = wiring.find_folder(at.root.cwd())
+    named = wiring.folder_system(near) if near is not None else None
+    return [named] if named in known and named is not None else known
+
+
+def _who(actor: str) -> str:
+    return f"{actor}@{os.uname().nodename.partition('.')[0]}"
+
+
+def _now(page: Status) -> str:
+    return shown_time(page.now, seconds=True)
+
+
+def show_status(page: Status, actor: str) -> None:
+    """Print the whole page of one system."""
+    width = min(screen_width(), 100)
+    which = f" ({page.position} of {page.systems})" if page.systems > 1 else ""
+    title = f"Lockgate · {page.system}{which}"
+    right = f"{_who(actor)}   {_now(page)}"
+    say(f"{title}{right:>{max(width - 1 - len(title), len(right) + 3)}}")
+    say("─" * (width - 1) if is_utf8() else "-" * (width - 1), dim=True)
+    _show_places(page, width)
+    _show_change(page, width)
+    _show_work(page, width)
+    _show_scores(page, width)
+    if page.events:
+        say()
+        for event in page.events:
+            text = cut(event.text, width - 32)
+            who = cut(event.actor, 14)
+            say(f" {short_time(event.at, page.now)}  {pad(text, width - 31)} {who:>14}")
+    if page.next:
+        say()
+        say(f" next         {page.next}", bold=True)
+
+
+def _show_brief(page: Status) -> None:
+    width = min(screen_width(), 100)
+    count = f"{page.versions} version{'' if page.versions == 1 else 's'}"
+    say(f"{shown(page.system)}  ({count})", bold=True)
+    _show_places(page, width)
+    for waiting in page.waiting:
+        say(f"   {mark('waiting')} {cut(waiting.what, width - 8)}")
+    if page.next:
+        say(f"   next  {page.next}")
+
+
+def _show_places(page: Status, width: int) -> None:
+    if not page.places:
+        say(" no policy is applied yet, so nothing can go live")
+        return
+    names = max(len(place.environment) for place in page.places)
+    labels = max(len(place.label or "-") for place in page.places)
+    states = [_state(page, place) for place in page.places]
+    room = width - names - labels - 36
+    words = min(max(len(text) for _, text in states), max(room, 20))
+    for place, (state, text) in zip(page.places, states, strict=True):
+        lead = f" {place.environment:<{names}}  {place.label or '-':<{labels}}"
+        score = _score_text(place)
+        back = f"back to {place.way_back}" if place.way_back else ""
+        if place.label and not place.way_back:
+            back = "no way back"
+        line = f"{lead}  {mark(state)} {pad(cut(text, words), words)}  {score:<14}  {back}"
+        say(line.rstrip())
+        below = " " * (names + labels + 5)
+        if place.open_attempt:
+            say(
+                f"{below}{mark('unknown')} unknown: {cut(place.open_attempt, width - len(below) - 12)}"
+            )
+        for hold in place.holds:
+            reason = cut(f"held by {hold.actor}: {hold.reason}", width - len(below) - 3)
+            say(f"{below}{mark('fail')} {reason}")
+
+
+def _state(page: Status, place: Place) -> tuple[str, str]:
+    if place.since is None:
+        return "skipped", "nothing is live"
+    past = page.now - place.since
+    if place.is_quarantined:
+        return "fail", f"quarantined, live {ago(past)}"
+    verb = {"rollback": "rolled back", "break_glass": "ungated"}.get(place.kind or "", "changed")
+    if past < _RECENT:
+        return "inconclusive", f"{verb} {ago(past)} ago by {place.actor}"
+    if place.kind == "break_glass":
+        return "inconclusive", f"ungated, live {ago(past)}"
+    return "pass", f"live {ago(past)}, {place.actor}"
+
+
+def _score_text(place: Place) -> str:
+    score = place.score
+    if score is None:
+        return "no score" if place.label else ""
+    text = figures.metric(score.metric, score.value)
+    if score.lower is not None and score.upper is not None:
+        text += f" {figures.interval(score.lower, score.upper)}"
+    return text
+
+
+def _show_change(page: Status, width: int) -> None:
+    change = page.last_change
+    if change is None:
+        return
+    say()
+    way = f"{change.before} → {change.after}" if change.before else f"first is {change.after}"
+    verb = {"rollback": "rolled back ", "break_glass": "ungated "}.get(change.kind, "")
+    approved = f", approved by {', '.join(change.approved_by)}" if change.approved_by else ""
+    who = f"{change.actor}{approved}"
+    lead = f" last change  {verb}{change.environment} {way}  {short_time(change.at, page.now)}  "
+    say(lead + cut(who, max(width - len(lead) - 1, 14)))
+    for line in change.difference[:3]:
+        say(f"              {cut(line, width - 15)}")
+    if len(change.difference) > 3:
+        say(f"              {len(change.difference) - 3} more components, see `lockgate diff`")
+    quiet = page.unchanged_for
+    if quiet is not None and quiet >= _QUIET:
+        say(f"              no change for {ago(quiet)}: rolling back is unlikely to help")
+
+
+def _show_work(page: Status, width: int) -> None:
+    if not (page.in_work or page.waiting or page.open_runs):
+        return
+    say()
+    if page.in_work is not None:
+        steps = "  ".join(f"{step.name} {mark(step.mark)}" for step in page.in_work.steps)
+        where = f"  to {page.in_work.environment}" if page.in_work.environment else ""
+        say(f" in work      {page.in_work.label}  {steps}{where}")
+        for step in page.in_work.steps:
+            if step.note and not (step.name == "promote" and page.waiting):
+                say(f"              {step.name}: {cut(step.note, width - 18 - len(step.name))}")
+    for waiting in page.waiting:
+        from_whom = " or ".join(waiting.reviewers) or "nobody who may"
+        say(f" waiting      {cut(waiting.what, width - 15)}")
+        text = f"{waiting.given} of {waiting.needed} approvals, from {from_whom}"
+        say(f"              {cut(text, width - 15)}")
+    for run in page.open_runs:
+        of = f" of {run.total}" if run.total is not None else ""
+        past = ago(page.now - run.at)
+        text = f"{run.label} on {run.suite}, {run.answered}{of} answered, {past} ago by {run.actor}"
+        say(f" open run     {mark('running')} {cut(text, width - 17)}")
+
+
+def _show_scores(page: Status, width: int) -> None:
+    if len(page.scores) < 2:
+        return
+    fit = max((width - 15) // 5, 1)
+    points = page.scores[-fit:]
+    say()
+    name = cut(page.suite or "", 12)
+    say(f" {name:<12} {' '.join(f'{point.label:<4}' for point in points)}".rstrip())
+    values = " ".join(f"{figures.score(point.value):<4}" for point in points)
+    say(f" {'':<12} {values}".rstrip())
+    if is_utf8():
+        bars = figures.bars([point.value for point in points])
+        say(f" {'':<12} {'    '.join(bars)}")
