@@ -488,6 +488,10 @@ class Registry(Protocol):
         """What tells the time."""
         ...
 
+    def now(self) -> datetime:
+        """Return the time that rules are judged at: never before what is recorded already."""
+        ...
+
     @property
     def versions(self) -> VersionQueries:
         """Systems, versions and definitions."""

@@ -73,7 +73,7 @@ def _decision_request(registry: Registry, policy: Policy, decision: Decision) ->
     environment = policy.environments.get(decision.environment)
     if environment is None or not decision.promotable or not decision.approvals_needed:
         return None
-    if registry.clock.now() > decision.expires_at or registry.releases.is_void(decision):
+    if registry.now() > decision.expires_at or registry.releases.is_void(decision):
         return None
     approvals = registry.releases.approvals(decision.id)
     given = sum(approval.word == "yes" for approval in approvals)
@@ -169,7 +169,7 @@ def approve_decision(
         UsageMistake: A name is missing or not allowed.
     """
     moved = registry.releases.is_void(decision)
-    if registry.clock.now() > decision.expires_at:
+    if registry.now() > decision.expires_at:
         moved = "it expired"
     again = f"`lockgate gate {version.label} --to {environment.name}` decides again"
     if moved:
@@ -283,7 +283,7 @@ def _by_key(
 ) -> tuple[str, str, str]:
     allowed = b"\n".join(registry.objects.read(digest) for digest in dict.fromkeys(digests))
     armored = word.signature or signing.sign(text, key=word.key).armored
-    now = registry.clock.now()
+    now = registry.now()
     names = signing.principals(text, armored, allowed, at=now)
     if not names:
         raise Refused(

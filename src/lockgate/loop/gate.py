@@ -73,7 +73,7 @@ def standing_decision(
     decision = registry.releases.newest_decision(version.id, environment_name)
     if decision is None or not decision.promotable:
         return None
-    if registry.clock.now() > decision.expires_at or registry.releases.is_void(decision):
+    if registry.now() > decision.expires_at or registry.releases.is_void(decision):
         return None
     quarantined = registry.releases.quarantines(version.system, definition=version.definition)
     return None if quarantined else decision
@@ -130,7 +130,7 @@ def decide(
         tuple(findings),
         tuple(runs),
         actor,
-        registry.clock.now() + case.environment.max_age,
+        registry.now() + case.environment.max_age,
     )
     with registry.write() as writing:
         return writing.append(decision)

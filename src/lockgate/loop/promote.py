@@ -220,7 +220,7 @@ def _stands(registry: Registry, decision: Decision) -> Finding:
     again = "`lockgate gate` decides again on what is true now"
     if moved:
         return Finding("decision stands", "fail", f"void: {moved}", again)
-    if registry.clock.now() > decision.expires_at:
+    if registry.now() > decision.expires_at:
         when = shown_time(decision.expires_at)
         return Finding("decision stands", "fail", f"expired {when}", again)
     return Finding("decision stands", "pass", f"until {shown_time(decision.expires_at)}")
@@ -265,7 +265,7 @@ def _approved(
 
 
 def _not_frozen(registry: Registry, environment: Environment) -> Finding:
-    now = registry.clock.now()
+    now = registry.now()
     freeze = freeze_at(environment, now)
     if freeze is None:
         coming = next_freeze(environment, now)

@@ -100,6 +100,12 @@ class Registry:
             ).fetchone()
         return str(row[0])
 
+    def now(self) -> datetime:
+        """Return the time that rules are judged at: never before what is recorded already."""
+        newest = self.ledger.newest_time()
+        now = self.clock.now()
+        return max(now, newest) if newest is not None else now
+
     @contextlib.contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Writer]:
         """Open one write transaction; it is committed at the end of the block.
