@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -208,7 +209,9 @@ class _Claiming:
         path = shown(folder) or "."
         self._refuse(
             f"folder `{path}` cannot be read: {(error.strerror or 'unknown error').lower()}",
-            f"make it readable: `chmod u+rx {path}`",
+            f"make it readable: `chmod u+rx {path}`"
+            if error.errno == errno.EACCES
+            else "move it, or name it in `[ignore] files`",
         )
 
     def _idle(self, owner: str, pattern: Pattern) -> Mistake:

@@ -112,12 +112,12 @@ def read_folder(root: Path, *, cache: HashCache | None = None) -> Draft:
     try:
         claims = claim_files(descriptor, root, settings)
         claims.mistakes += _run_mistakes(settings, claims)
-        complain(root / SETTINGS_FILE, claims.mistakes)
+        complain(root, claims.mistakes)
         hashed, mistakes = hash_groups(descriptor, claims.groups, base=str(root), cache=cache)
         if cache is not None:
             cache.save()
         mistakes += _content_mistakes(descriptor, settings, claims, hashed)
-        complain(root / SETTINGS_FILE, mistakes)
+        complain(root, mistakes)
     finally:
         os.close(descriptor)
     return Draft(

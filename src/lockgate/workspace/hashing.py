@@ -214,6 +214,10 @@ def trouble_of(error: OSError) -> FileTrouble:
         return FileTrouble("is a symbolic link", "copy the file it leads to into the folder")
     if error.errno == errno.ENOENT:
         return FileTrouble("disappeared while the folder was read", "run the command again")
+    if error.errno == errno.EISDIR:
+        return not_a_file(stat.S_IFDIR)
+    if error.errno == errno.EAGAIN:
+        return not_a_file(stat.S_IFIFO)
     if error.errno in (errno.ENXIO, errno.ENODEV):
         return FileTrouble("is a socket or device, not a file", "replace it by an ordinary file")
     hint = (

@@ -2,11 +2,13 @@
 
 - Hidden files, caches and editors' backups are not there; neither is Lockgate's own bookkeeping.
 - A folder with a `lockgate.toml` of its own is another system and is not entered.
+- A folder more than 64 folders deep is reported, never read.
 - Symbolic links, FIFOs, devices and sockets are reported, never opened.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -63,12 +65,14 @@ def walk(root: int, enter: Callable[[str], bool]) -> Iterator[Listed]:
         path = normal("/".join(names))
         if names and not enter(path):
             continue
+        if len(names) > MAX_DEPTH:
+            yield Listed(names, path, problem=OSError(errno.ELOOP, "too many folders deep"))
+            continue
         listed = _list(root, names, path)
         if names and SETTINGS_FILE in listed.files:
             continue
         yield listed
-        if len(names) < MAX_DEPTH:
-            waiting.extend((*names, name) for name in reversed(listed.folders))
+        waiting.extend((*names, name) for name in reversed(listed.folders))
 
 
 def _list(root: int, names: tuple[str, ...], path: str) -> Listed:

@@ -33,7 +33,7 @@ class Mistake:
 
 
 def complain(path: Path, mistakes: Sequence[Mistake]) -> None:
-    """Tell every mistake in a file at once; do nothing when there is none.
+    """Tell every mistake in a file or folder at once; do nothing when there is none.
 
     Raises:
         UsageMistake: There is at least one; a single one is told in one sentence.
@@ -45,7 +45,7 @@ def complain(path: Path, mistakes: Sequence[Mistake]) -> None:
     raise UsageMistake(
         f"{shown(path)} has {len(mistakes)} mistakes",
         problems=[f"{mistake.what}; {mistake.hint}" for mistake in mistakes],
-        hint=f"correct every line named above in `{shown(path.name)}`, then run the command again",
+        hint="correct every line above, then run the command again",
     )
 
 

@@ -100,6 +100,7 @@ def _is_number(value: object) -> bool:
 
 def _endpoint_mistakes(place: str, value: Any) -> Iterator[Mistake]:
     hint = 'write an address such as `"http://127.0.0.1:8080/v1"`'
+    parts = None
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
         is_address = (
