@@ -82,25 +82,28 @@ def pad(text: str, width: int) -> str:
     return text + " " * max(width - cells(text), 0)
 
 
-def table(rows: Sequence[Sequence[Cell]], *, right: Sequence[int] = ()) -> Iterator[str]:
+def table(
+    rows: Sequence[Sequence[Cell]], *, right: Sequence[int] = (), less: int = 0
+) -> Iterator[str]:
     """Give lines with aligned columns; cells are made safe, glyphs coloured, the last one is cut.
 
     Args:
         rows: Cells; every row has the same number.
         right: Indexes of columns that are aligned to the right.
+        less: How many columns of the screen stand before the table.
     """
     if not rows:
         return
     texts = [[_text(cell) for cell in row] for row in rows]
     last = len(texts[0]) - 1
     widths = [max(cells(row[index]) for row in texts) for index in range(last + 1)]
-    room = screen_width() - sum(widths[:last]) - 2 * last - 1
+    room = screen_width() - sum(widths[:last]) - 2 * last - 1 - less
     for row, line in zip(rows, texts, strict=True):
         parts = []
         for index, (cell, text) in enumerate(zip(row, line, strict=True)):
             width = widths[index]
             if index == last and isinstance(cell, str):
-                text = cut(text, max(room, 12))
+                text = cut(cell, max(room, 12))
             if index in right:
                 text = " " * (width - cells(text)) + text
             elif index < last:

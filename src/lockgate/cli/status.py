@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -23,8 +23,8 @@ from lockgate.cli.common import (
 )
 from lockgate.cli.looking import cut, json_of, pad, policy_of, screen_width, short_time
 from lockgate.domain import figures
-from lockgate.domain.times import ago, shown_time
-from lockgate.errors import RegistryTrouble
+from lockgate.domain.times import ago, parse_time, shown_time, time_reading
+from lockgate.errors import RegistryTrouble, UsageMistake
 from lockgate.shown import shown
 
 if TYPE_CHECKING:
@@ -254,3 +254,161 @@ def _show_scores(page: Status, width: int) -> None:
     if is_utf8():
         bars = figures.bars([point.value for point in points])
         say(f" {'':<12} {'    '.join(bars)}")
+
+
+@click.command(
+    "why",
+    short_help="Say what is or was live in an environment, and by which decision.",
+)
+@click.argument("place", metavar="ENV[@TIME]")
+@system_option
+@registry_option
+@json_option
+def why_command(place: str, system: str | None, registry: str | None, as_json: bool) -> None:
+    """Say what is or was live in an environment, since when, and by which decision.
+
+    TIME is `2026-08-21`, `2026-08-21 03:10`, `02:44`, `yesterday 02:44`, `fri 16:00` or
+    `3 days ago`; without a zone it is UTC. How it was read is said back.
+    """
+    environment, _, when = place.partition("@")
+    with desk(registry, read_only=True) as at:
+        from lockgate.look.why import why
+
+        name = wiring.choose_system(at.registry, system)
+        now = at.registry.clock.now()
+        moment = _moment(when, now) if "@" in place else now
+        answer = why(at.registry, name, environment, policy_of(at.registry), moment)
+    if "@" in place:
+        tell(time_reading(when, moment, now))
+    if as_json:
+        emit(json_of(answer))
+    else:
+        show_why(answer, now)
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    try:
+        moment = parse_time(text, now)
+    except ValueError as error:
+        raise UsageMistake(str(error), hint="such as `lockgate why production@02:44`") from error
+    if moment > now:
+        raise UsageMistake(
+            f"`{text}` lies in the future: {shown_time(moment)}", hint="leave @TIME out for now"
+        )
+    return moment
+
+
+def show_why(answer: Why, now: datetime) -> None:
+    """Print what was live and everything that let it in."""
+    from lockgate.look.facts import recorded_at
+
+    width = min(screen_width(), 100)
+    is_now = answer.at == now
+    if answer.version is None or answer.deployment is None:
+        verb = "is" if is_now else "was"
+        say(f"nothing {verb} live in {answer.environment} of {answer.system}")
+        if answer.first is not None:
+            say(f"  the first promotion there came {shown_time(recorded_at(answer.first))}")
+        _show_doubt(answer, width)
+        return
+    attempt, since = answer.deployment.attempt, recorded_at(answer.deployment)
+    say(
+        f"{answer.system} {answer.environment}: {answer.version.label} "
+        f"{'is' if is_now else 'was'} live, generation {attempt.generation}",
+        bold=True,
+    )
+    rows = [("since", f"{shown_time(since, seconds=True)}, {ago(now - since)} ago")]
+    if answer.until is not None:
+        end = recorded_at(answer.until)
+        by = answer.until.attempt
+        rows.append(
+            (
+                "until",
+                f"{shown_time(end, seconds=True)}, {by.kind} of {answer.until_label} by {by.actor}",
+            )
+        )
+    elif not is_now:
+        rows.append(("until", "now: it is still live"))
+    rows.append(("how", _how(answer)))
+    if attempt.ticket:
+        rows.append(("ticket", attempt.ticket))
+    if attempt.reason:
+        rows.append(("reason", attempt.reason))
+    version = answer.version
+    registered = f"{version.id[:8]} by {version.registrar}, owner {version.owner}: {version.reason}"
+    rows.append(("version", registered))
+    if answer.difference:
+        rows += [("changed" if i == 0 else "", line) for i, line in enumerate(answer.difference)]
+    for name, text in rows:
+        for line in _wrapped(text, width - 14):
+            say(f"  {name:<10} {line}".rstrip())
+            name = ""
+    _show_decision(answer, width)
+    _show_doubt(answer, width)
+
+
+def _how(answer: Why) -> str:
+    assert answer.deployment is not None
+    attempt = answer.deployment.attempt
+    way = f", after {answer.before}" if answer.before else ", the first there"
+    how = {
+        "promote": f"promoted by {attempt.actor}{way}",
+        "rollback": f"rolled back by {attempt.actor}{way}; a rollback needs no decision",
+        "break_glass": f"ungated: {attempt.actor} broke the glass{way}",
+    }
+    return how.get(attempt.kind, f"{attempt.kind} by {attempt.actor}{way}")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(shown(" ".join(text.split())), width) or [""]
+
+
+def _show_decision(answer: Why, width: int) -> None:
+    decision = answer.decision
+    if decision is None:
+        say(f"  {'decision':<10} {mark('inconclusive')} none: no gate let it in")
+        return
+    say()
+    word = {"pass": "pass", "fail": "fail"}.get(decision.outcome, "inconclusive")
+    once = ""
+    if answer.deployment and answer.decided_generation != answer.deployment.attempt.generation:
+        once = f", for its promotion as generation {answer.decided_generation}"
+    say(
+        f"  decision   {mark(word)} {decision.outcome}, {decision.id[:8]} by {decision.actor}, "
+        f"{shown_time(decision.at)}{once}"
+    )
+    for finding in decision.findings:
+        wrapped = _wrapped(finding.reason, width - 39)
+        say(f"    {mark(finding.outcome)} {pad(cut(finding.rule, 31), 31)} {wrapped[0]}")
+        for line in wrapped[1:]:
+            say(f"{'':<38}{line}")
+    for approval in answer.approvals:
+        state = "pass" if approval.word == "yes" else "fail"
+        key = f"key {approval.key}" if approval.key else "claimed, no key"
+        note = f": {approval.note}" if approval.note else ""
+        text = f"{approval.signer} said {approval.word}, {key}{note}"
+        say(f"  approval   {mark(state)} {cut(text, width - 16)}")
+    if not decision.approvals_needed:
+        say("  approval   none needed")
+    for used in answer.runs:
+        end = used.run.end
+        found = end.summary[0] if end and end.summary else None
+        score = f", {found.metric} {figures.metric(found.metric, found.value)}" if found else ""
+        text = f"{used.run.run.id[:8]} {used.label} on {used.suite}{score} ({used.role})"
+        say(f"  run        {cut(text, width - 14)}")
+    say(
+        f"  policy     {decision.policy[:8]}, compared with generation {decision.baseline_generation}"
+    )
+
+
+def _show_doubt(answer: Why, width: int) -> None:
+    if answer.in_doubt is None:
+        return
+    attempt = answer.in_doubt.attempt
+    text = (
+        f"generation {attempt.generation} was taken {shown_time(attempt.at)} by {attempt.actor} "
+        "and was not settled then"
+    )
+    say(f"  {mark('unknown')} unknown  {cut(text, width - 14)}")
