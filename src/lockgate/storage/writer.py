@@ -71,8 +71,8 @@ class Writer:
         """
         kind = rows.TABLES[type(record)]
         at = self._ledger.time_after(self._head, self._clock.now())
-        record = dataclasses.replace(record, at=parse_instant(at))  # type: ignore[type-var]
         row = rows.columns(record, self._objects.put)
+        row["at"] = at
         if isinstance(record, Attempt):
             row["previous"] = record.generation - 1 if record.generation else None
             row["promotable"] = 1 if record.kind == "promote" else None
@@ -87,7 +87,9 @@ class Writer:
             )
         row["seq"] = self._head.seq
         self._insert(kind, row)
-        return dataclasses.replace(record, seq=self._head.seq)  # type: ignore[type-var]
+        return dataclasses.replace(  # type: ignore[type-var]
+            record, at=parse_instant(at), seq=self._head.seq
+        )
 
     def append_registry(self, registry_id: str, epoch: int, actor: str) -> None:
         """Record the registry's own identity, the first entry of every ledger."""
