@@ -81,7 +81,7 @@ def _chosen(definition: Definition, only: Collection[str] | None) -> dict[str, s
 def _refuse_occupied(target: Path) -> None:
     try:
         mode = target.lstat().st_mode
-        is_empty = stat.S_ISDIR(mode) and not any(os.scandir(target))
+        is_empty = stat.S_ISDIR(mode) and not list(target.iterdir())
     except FileNotFoundError:
         return
     except OSError as error:
@@ -126,11 +126,11 @@ def _take_back(place: Path, is_new: bool) -> None:
         shutil.rmtree(place, ignore_errors=True)
         return
     with suppress(OSError):
-        for entry in list(os.scandir(place)):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
+        for entry in place.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
             else:
-                Path(entry.path).unlink(missing_ok=True)
+                entry.unlink(missing_ok=True)
 
 
 def _sync(folder: Path | str, *, below: int | None = None) -> None:
