@@ -15,7 +15,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -69,14 +69,17 @@ def ask_all(
     batch_s: float = 0.1,
     batch_size: int = 256,
     on_start: Callable[[Mapping[str, Any]], None] | None = None,
-) -> Iterator[list[Asked]]:
+) -> Generator[list[Asked], None, None]:
     """Give what comes back, batch by batch; nothing starts before the first `next()`.
+
+    Walk it inside `contextlib.closing`: when the caller's own code raises between two batches, the
+    asking would otherwise go on until the generator is collected.
 
     Args:
         questions: Pulled as they are needed, in the caller's thread.
         runner: Started and closed here; may not be shared with another asking.
-        stop_after_errors: So many errors in a row, in order of arrival, end the asking early;
-            `None` never does.
+        stop_after_errors: So many errors in a row, in order of arrival and at least 1, end the
+            asking early; `None` never does.
         batch_s: How long an answer waits at most for others to share its batch.
         batch_size: How many answers are in a batch at most.
         on_start: Called once, in the caller's thread, with the facts of the runtime, before the

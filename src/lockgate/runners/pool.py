@@ -15,6 +15,7 @@ from typing import Any
 
 from lockgate.errors import InfrastructureFailed
 from lockgate.ports import CaseFailed, Question, Reply
+from lockgate.runners.channel import last_words
 from lockgate.runners.process import Launch, Limits, StartFailed, WorkerProcess
 
 _SHOWN_LINES = 20
@@ -110,10 +111,8 @@ class ProcessRunner(ABC):
         try:
             worker, _ = await self._started(self._launch)
         except StartFailed as error:
-            words = " / ".join(error.last_lines[-5:])[-1000:]
-            last = f"; it last wrote: {words}" if words else ""
             raise CaseFailed(
-                f"the version could not be started again: {error.what}{last}"
+                f"the version could not be started again: {error.what}{last_words(error.last_lines)}"
             ) from error
         return worker
 
