@@ -65,7 +65,8 @@ def register(
         keep_secrets: The reason for registering in spite of them; recorded with the version.
 
     Raises:
-        UsageMistake: The reason is missing, or a name is not allowed.
+        UsageMistake: The reason is missing, a name is not allowed, or the parent is of another
+            system.
         Refused: It is an empty change, or holds secrets.
         IntegrityBroken: A file changed since the folder was read; nothing was stored.
     """
@@ -76,6 +77,7 @@ def register(
         raise UsageMistake(f"system name `{draft.system}` {problem}", hint="edit lockgate.toml")
     definition = draft.definition
     if parent is not None:
+        _check_parent(parent, draft.system)
         _check_change(definition, parent, track)
     else:
         parent = parent_of(registry, draft)
@@ -170,6 +172,15 @@ def _known(
     if parent is not None and parent.definition == definition.digest and parent.track == track:
         return Registered(parent, _parent(registry, parent), is_new=False)
     return None
+
+
+def _check_parent(parent: Version, system: str) -> None:
+    if parent.system != system:
+        raise UsageMistake(
+            f"`{parent.label}` is a version of `{parent.system}`; a parent is of the same system, "
+            f"here `{system}`",
+            hint=f"`lockgate log -s {system}` lists those that can be a parent",
+        )
 
 
 def _check_change(definition: Definition, parent: Version, track: str) -> None:
