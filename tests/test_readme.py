@@ -1,0 +1,183 @@
+"""What the README shows is true: its commands run, its example digests are recomputed.
+
+The two install lines are run by `.ci/run`, exactly as printed, in fresh virtual environments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lockgate.cli.main import COMMANDS
+from tests.workspace.recompute import definition_digest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHOWN = sorted(set(re.findall(r"`(lockgate [^`]+)`", README)))
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("ssh-keygen") is None, reason="the README signs with ssh-keygen"
+)
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's code blocks in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    """Give a function that runs a line of bash with `lockgate` on the PATH."""
+    folder = tmp_path_factory.mktemp("readme")
+    bin_folder = folder / "bin"
+    bin_folder.mkdir()
+    script = bin_folder / "lockgate"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lockgate "$@"\n')
+    script.chmod(0o755)
+
+    def run(line: str, cwd: Path = folder, actor: str = "ml-team") -> str:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", line],
+            cwd=cwd,
+            env={
+                **os.environ,
+                "PATH": f"{bin_folder}:{os.environ['PATH']}",
+                "LOCKGATE_ACTOR": actor,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"$ {line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    run.folder = folder  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture(scope="module")
+def desk(shell) -> Path:  # type: ignore[no-untyped-def]
+    """Follow the README's first block: a registry, and a first version in production."""
+    block = next(block for block in blocks("sh") if "lockgate init" in block)
+    shell(" && ".join(block.strip().splitlines()))
+    return shell.folder / "desk"
+
+
+def test_both_install_lines_stand_on_the_first_screen() -> None:
+    """A newcomer sees both commands without scrolling."""
+    first = README.splitlines()[:12]
+    assert sum(line.startswith("python3 -m venv") for line in first) == 2
+
+
+def test_the_example_definition_has_the_digest_that_is_printed(shell, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The worked example holds for the product and for a recomputation that shares no code."""
+    settings = next(block for block in blocks("toml") if 'name = "hello"' in block)
+    code = blocks("python")[0]
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "lockgate.toml").write_text(settings)
+    (tmp_path / "answer.py").write_text(code)
+    (tmp_path / "prompts" / "system.md").write_text("Answer in one sentence.\n")
+    session = next(block for block in blocks("console") if "sha256sum" in block)
+    *_, printed = re.findall(r"^([0-9a-f]{64})  -$", session, re.MULTILINE)
+
+    shell("lockgate init registry", cwd=tmp_path)
+    changed = json.loads(shell("lockgate --registry registry change -C . --json", cwd=tmp_path))
+    assert changed["definition"] == printed
+    body = re.search(r"printf '%s' '(.*)' \| sha256sum", session)
+    assert body is not None
+    components = json.loads(body[1])["components"]
+    components["code"]["files"] = {"answer.py": code}
+    components["prompt"]["files"] = {"prompts/system.md": "Answer in one sentence.\n"}
+    assert definition_digest(components) == printed
+    for command, shown in re.findall(r"^\$ (.*)\n((?:[^$\n].*\n?)+)", session, re.MULTILINE):
+        assert shell(command, cwd=tmp_path).strip() == shown.strip()
+
+
+def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no-untyped-def]
+    """Each command in the README is run, in an order in which it makes sense."""
+    prompt = desk / "systems" / "first-system" / "prompts" / "question.txt"
+    key = desk / "KEY"
+    shell(f"ssh-keygen -q -t ed25519 -N '' -f {key} && mkdir -p other")
+    _ask_for_a_reviewer(desk)
+    shell("lockgate policy apply", cwd=desk)
+    prompt.write_text(prompt.read_text() + "which\n")
+    ran = {"lockgate policy apply"}
+    for line in (
+        "lockgate change",
+        "lockgate register -m REASON",
+        "lockgate evaluate v2",
+        "lockgate gate v2 --to staging",
+        "lockgate promote v2 --to staging",
+        "lockgate suite apply",
+        "lockgate status",
+        "lockgate log",
+        "lockgate tree",
+        "lockgate show v2",
+        "lockgate diff v1 v2",
+        "lockgate search TEXT",
+        "lockgate why production",
+        "lockgate checkout v1 DIR",
+        "lockgate approve",
+    ):
+        shell(line, cwd=desk)
+        ran.add(line)
+    waiting = subprocess.run(
+        [sys.executable, "-m", "lockgate", "gate", "v2", "--to", "production"],
+        cwd=desk,
+        capture_output=True,
+        check=False,
+    )
+    assert waiting.returncode == 7
+    ask = "lockgate approve v2 --to production --ask > request.txt"
+    sign = "ssh-keygen -Y sign -n lockgate -f KEY request.txt"
+    take = "lockgate approve v2 --to production --take request.txt"
+    assert f"`{sign}`" in README
+    for line in (ask, sign, take):
+        shell(line, cwd=desk)
+        ran.add(line)
+    assert {line for line in SHOWN if len(line.split()) > 1} - ran == set()
+    assert {line.split()[1] for line in SHOWN} <= set(COMMANDS)
+
+
+def _ask_for_a_reviewer(desk: Path) -> None:
+    """Turn production into an environment with a reviewer, as policy.toml's comments say."""
+    policy = desk / "policy.toml"
+    text = policy.read_text()
+    production = text.index("[environments.production]")
+    head, tail = text[:production], text[production:]
+    tail = tail.replace('stakes = "low"', "", 1)
+    for key in ("stakes", "reviewers", "signers"):
+        tail = re.sub(rf"^# ({key} = .*)$", r"\1", tail, count=1, flags=re.MULTILINE)
+    policy.write_text(head + tail)
+    public = (desk / "KEY.pub").read_text().split()
+    (desk / "signers").write_text(f'ml-lead namespaces="lockgate" {public[0]} {public[1]}\n')
+
+
+def test_the_refusal_the_readme_quotes_is_what_the_story_tells(shell) -> None:  # type: ignore[no-untyped-def]
+    """Every figure of the quoted scene appears in the story as it is played here."""
+    told = " ".join(shell("lockgate demo story --no-tui").split())
+    quoted = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL))
+    for figure in re.findall(r"\[[^\]]+\]|won \d+, lost \d+|[+-]?\.\d{3}", quoted):
+        assert figure in told
+
+
+def test_the_table_of_exit_codes_is_the_one_of_the_errors() -> None:
+    """Every exit code in the README is one that an error carries, and the other way round."""
+    from lockgate import errors
+
+    line = next(line for line in README.splitlines() if line.startswith("Exit codes:"))
+    listed = {int(code) for code in re.findall(r"(?:^|[ ·])(\d+) ", line)}
+    carried = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.LockgateError)
+    }
+    assert listed == carried | {0}
