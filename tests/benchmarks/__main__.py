@@ -19,8 +19,10 @@ def modules() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("bench_*.py"))
 
 
-def shown(seconds: float) -> str:
-    """Return a time span in a unit that reads well."""
+def shown(what: str, seconds: float) -> str:
+    """Return a figure in a unit that reads well; seconds unless the row's name says MB."""
+    if "(MB)" in what:
+        return f"{seconds:.1f} MB"
     if seconds < 1e-3:
         return f"{seconds * 1e6:.1f} us"
     return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
@@ -46,7 +48,7 @@ def main() -> int:
             verdict = "" if ratio <= budget else "  MISSED"
             missed += bool(verdict)
             print(
-                f"{what:<52} {shown(ours):>10} {shown(peer):>10}  {ratio:>6.2f}  {budget:>6.2f}"
+                f"{what:<52} {shown(what, ours):>10} {shown(what, peer):>10}  {ratio:>6.2f}  {budget:>6.2f}"
                 f"  {peer_name}{verdict}",
                 flush=True,
             )

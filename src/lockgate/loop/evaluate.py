@@ -151,7 +151,7 @@ class _Sitting:
                 on_start=lambda facts: self._start(facts, count),
             )
             try:
-                with closing(batches):  # type: ignore[type-var]
+                with closing(batches):
                     for batch in batches:
                         self._keep(batch, scoring)
                         if time.monotonic() - last_lease > LEASE_EVERY_S and self.run:
