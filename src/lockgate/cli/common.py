@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -86,7 +87,19 @@ def desk(given: str | None, *, read_only: bool = False) -> Iterator[Desk]:
 
 def is_utf8() -> bool:
     """Tell whether the terminal can show the glyphs."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return encoding == "utf8" and not _is_plain_locale()
+
+
+def _is_plain_locale() -> bool:
+    """Tell whether somebody asked for the C locale; Python writes UTF-8 there all the same."""
+    said = os.environ.get
+    if said("PYTHONIOENCODING") or said("PYTHONUTF8") == "1":
+        return False
+    kind = said("LC_CTYPE", "")
+    # Python itself puts this into its own environment when it finds the C locale.
+    asked_kind = "" if kind == "C.UTF-8" else kind
+    return (said("LC_ALL") or asked_kind or said("LANG")) in ("C", "POSIX")
 
 
 def mark(state: str) -> str:
@@ -118,8 +131,18 @@ def tell(text: str) -> None:
 
 
 def emit(value: Any) -> None:
-    """Print one JSON value to stdout."""
-    click.echo(json.dumps(value, default=_jsonable, ensure_ascii=False, indent=2))
+    """Print one JSON value to stdout; what could steer a terminal is escaped in it."""
+    text = json.dumps(value, default=_jsonable, ensure_ascii=not is_utf8(), indent=2)
+    click.echo(text if text.isascii() and "\x7f" not in text else _escaped(text))
+
+
+def _escaped(text: str) -> str:
+    return "".join(
+        character
+        if character == "\n" or shown(character) == character
+        else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+        for character in text
+    )
 
 
 def _jsonable(value: Any) -> Any:

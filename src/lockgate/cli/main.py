@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from lockgate import __version__
+from lockgate.errors import UsageMistake
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Begin": {
@@ -73,8 +74,12 @@ class LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            meant = f"did you mean `{near[0]}`?" if near else "`lockgate --help` lists them"
-            ctx.fail(f"there is no command `{args[0]}`: {meant}")
+            raise UsageMistake(
+                f"there is no command `{args[0]}`",
+                hint=f"did you mean `lockgate {near[0]}`?"
+                if near
+                else "`lockgate --help` lists them",
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
