@@ -37,8 +37,10 @@ FOLDER = ".lockgate"
 FILE = "registry.db"
 PATIENCE_S = 10.0
 """How long a write waits for another one before it gives up and names the holder."""
+CACHE_KIB = 16 * 1024
+"""How much of the file a connection keeps in memory at most."""
 
-SCHEMA_DIGEST = "c27437f78663a572889cf56730fb15414e7bb23928d537006844d3b7535185b3"
+SCHEMA_DIGEST = "9bfc5295afc1a1c237c9723392a3d2e4ae5f9f5889c2e39810a2288f5d82a77d"
 """What `schema.schema_digest` says of a registry whose tables and triggers are all there."""
 
 _LOOKING = "it was opened for looking only"
@@ -286,6 +288,7 @@ def _connect_as_allowed(path: Path, read_only: bool) -> tuple[sqlite3.Connection
             _check_mark(connection, path)
             connection.execute("SELECT count(*) FROM sqlite_master")
             connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         except sqlite3.OperationalError as error:
             connection.close()
             if is_missing_right(error):
@@ -330,6 +333,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             "foreign_keys = ON",
             "recursive_triggers = ON",
             "trusted_schema = OFF",
+            f"cache_size = -{CACHE_KIB}",
         ):
             _patiently(connection, f"PRAGMA {pragma}")
         with contextlib.suppress(Busy):  # whoever is writing has the right to

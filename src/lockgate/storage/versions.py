@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from itertools import count
+from operator import itemgetter
 from typing import Any
 
 from lockgate.canonical import parse_instant
@@ -19,6 +21,7 @@ _COLUMNS = (
 )
 _FROM = "FROM version v LEFT JOIN content c ON c.digest = v.reason"
 MAX_PAGE = 500
+_first, _second = itemgetter(0), itemgetter(1)
 
 
 def _version(row: tuple[Any, ...]) -> Version:
@@ -136,27 +139,36 @@ class Versions:
 
     def ancestors(self, version_id: str, *, limit: int = 1_000_000) -> Iterator[Relative]:
         """Give a version and all it descends from, nearest first."""
-        for row in self._connection.execute(
-            "WITH RECURSIVE line(id, parent, label, distance) AS ("
-            " SELECT id, parent, label, 0 FROM version WHERE id = ?"
-            " UNION ALL SELECT v.id, v.parent, v.label, distance + 1"
-            " FROM line JOIN version v ON v.id = line.parent LIMIT ?)"
-            " SELECT id, label, distance FROM line",
+        line = self._connection.execute(
+            "WITH RECURSIVE line(parent, version, label) AS ("
+            " SELECT parent, version, label FROM lineage"
+            "  WHERE seq = (SELECT seq FROM version WHERE id = ?)"
+            " UNION ALL SELECT l.parent, l.version, l.label"
+            " FROM line JOIN lineage l ON l.seq = line.parent LIMIT ?)"
+            " SELECT version, label FROM line",
             (version_id, limit),
-        ):
-            yield Relative(*row)
+        )
+        distance = count()
+        while rows := line.fetchmany(1000):
+            yield from map(Relative, map(_first, rows), map(_second, rows), distance)
 
     def descends(self, version_id: str, ancestor_id: str) -> bool:
         """Tell whether a version is, or comes from, another one."""
-        row = self._connection.execute(
-            "WITH RECURSIVE line(id, parent) AS ("
-            " SELECT id, parent FROM version WHERE id = ?"
-            " UNION ALL SELECT v.id, v.parent FROM line JOIN version v ON v.id = line.parent"
-            " WHERE line.id <> ?)"
-            " SELECT 1 FROM line WHERE id = ? LIMIT 1",
-            (version_id, ancestor_id, ancestor_id),
+        seq, ancestor_seq = (
+            self._connection.execute("SELECT seq FROM version WHERE id = ?", (one,)).fetchone()
+            for one in (version_id, ancestor_id)
+        )
+        if seq is None or ancestor_seq is None:
+            return False
+        (oldest,) = self._connection.execute(
+            # A parent's number is below its children's, so the walk can end at the ancestor's.
+            "WITH RECURSIVE line(seq) AS (SELECT ?"
+            " UNION ALL SELECT l.parent FROM line JOIN lineage l ON l.seq = line.seq"
+            "  WHERE l.parent >= ?)"
+            " SELECT min(seq) FROM line",
+            (*seq, *ancestor_seq),
         ).fetchone()
-        return row is not None
+        return bool(oldest == ancestor_seq[0])
 
     def definition(self, digest: str) -> Definition:
         """Return a registered definition.
