@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lockgate.cli.common import say
+from lockgate.cli.common import say, tell
 from lockgate.cli.looking import Cell, cut, screen_width, table
 from lockgate.domain import figures
 from lockgate.shown import shown
@@ -56,8 +56,9 @@ def _one_line(text: str, full: bool) -> str:
 
 def _show_effects(compared: Comparison, full: bool) -> None:
     if compared.why_no_effect:
-        hint = f": `{compared.hint}`" if compared.hint else ""
-        say(f"  no scores to compare, {compared.why_no_effect}{hint}")
+        say(f"  no scores to compare: {compared.why_no_effect}")
+        if compared.hint:
+            tell(f"next: `{compared.hint}`")
         return
     for effect in compared.effects:
         earlier = "" if effect.is_applied else " (an earlier suite)"

@@ -27,7 +27,7 @@ from lockgate.errors import UsageMistake
 if TYPE_CHECKING:
     from lockgate.look.history import Line, Page
 
-_HEAD = ("", "score", "vs parent", "state", "registered", "owner", "reason")
+_HEAD = ("", "score", "change", "state", "registered", "owner", "reason")
 _EARLIER = "* on an earlier suite, not comparable"
 _MOST = 1_000_000
 
@@ -164,7 +164,7 @@ def _row(line: Line, now: datetime) -> Sequence[Cell]:
         figures.signed(line.change) if line.change is not None else "-",
         Marked(line.state.mark, line.state.words),
         short_time(version.at, now),
-        cut(version.owner, 12),
+        cut(version.owner, 10),
         version.reason,
     )
 

@@ -24,7 +24,16 @@ from lockgate.cli.common import (
     tell,
 )
 from lockgate.cli.difference import SELDOM_ASKED, show_comparison
-from lockgate.cli.looking import Cell, Marked, cut, json_of, screen_width, short_time, table
+from lockgate.cli.looking import (
+    Cell,
+    Marked,
+    cut,
+    json_of,
+    policy_of,
+    screen_width,
+    short_time,
+    table,
+)
 from lockgate.domain import figures
 from lockgate.domain.times import shown_time
 from lockgate.errors import Refused, UsageMistake
@@ -68,7 +77,7 @@ def show_command(
         chosen = wiring.choose_version(at.registry, name, version)
         now = at.registry.clock.now()
         if only_failing:
-            found = failing(at.registry, chosen, run)
+            found = failing(at.registry, chosen, policy_of(at.registry), run)
             if as_json:
                 emit([json_of(suite) for suite in found])
                 return
@@ -117,7 +126,7 @@ def show_version(view: VersionView, now: datetime) -> None:
     for component in view.components:
         _show_component(component, width)
     _show_runs(view, now)
-    _show_decisions(view, width)
+    _show_decisions(view, width, now)
 
 
 def _show_spans(view: VersionView, now: datetime) -> None:
@@ -159,33 +168,29 @@ def _show_runs(view: VersionView, now: datetime) -> None:
     if not view.runs:
         say(f"  none: `lockgate evaluate {view.version.label} -s {view.version.system}`")
         return
-    rows: list[tuple[Cell, ...]] = []
-    for run in view.runs:
-        rows += _run_rows(run, now)
+    heads = table([_run_row(run, now) for run in view.runs], less=2)
+    for run, head in zip(view.runs, heads, strict=True):
+        say(f"  {head}")
+        _show_metrics(run.record.end.summary if run.record.end else ())
     for pool in view.pooled:
-        lead: tuple[Cell, ...] = ("all", pool.suite, "", Marked("pass", f"{pool.runs} runs pooled"))
-        for metric in main_metrics(pool.metrics):
-            rows.append((*lead, metric.metric, _metric_text(metric)))
-            lead = ("", "", "", "")
-    for line in table(rows, less=2):
-        say(f"  {line}")
+        say(f"  all {pool.runs} runs on {pool.suite} together, as the gate judges them")
+        _show_metrics(pool.metrics)
 
 
-def _run_rows(run: RunView, now: datetime) -> list[tuple[Cell, ...]]:
+def _run_row(run: RunView, now: datetime) -> tuple[Cell, ...]:
     record, end = run.record, run.record.end
-    state = Marked("running", "not ended")
-    if end is not None:
-        errors = f", {end.errors} errors" if end.errors else ""
-        state = Marked("pass" if record.is_completed else "fail", f"{end.outcome}{errors}")
     suite = run.suite if run.is_applied else f"{run.suite} (earlier)"
-    lead: tuple[Cell, ...] = (record.run.id[:8], suite, short_time(record.run.at, now), state)
-    if end is None or not end.summary:
-        return [(*lead, "", "")]
-    rows: list[tuple[Cell, ...]] = []
-    for metric in main_metrics(end.summary):
-        rows.append((*lead, metric.metric, _metric_text(metric)))
-        lead = ("", "", "", "")
-    return rows
+    state = Marked("running", f"not ended, by {record.run.actor}")
+    if end is not None:
+        cases = f", {end.summary[0].n} cases" if end.summary else ""
+        errors = f", {end.errors} errors" if end.errors else ""
+        state = Marked("pass" if record.is_completed else "fail", f"{end.outcome}{cases}{errors}")
+    return (record.run.id[:8], suite, short_time(record.run.at, now), state)
+
+
+def _show_metrics(summaries: Iterable[MetricSummary]) -> None:
+    for metric in main_metrics(summaries):
+        say(f"      {cut(metric.metric, 16):<16}  {_metric_text(metric)}")
 
 
 def main_metrics(summaries: Iterable[MetricSummary]) -> list[MetricSummary]:
@@ -196,11 +201,11 @@ def main_metrics(summaries: Iterable[MetricSummary]) -> list[MetricSummary]:
 def _metric_text(metric: MetricSummary) -> str:
     text = figures.metric(metric.metric, metric.value)
     if metric.lower is not None and metric.upper is not None:
-        text = f"{text:<4} {figures.interval(metric.lower, metric.upper)} {metric.n} cases"
+        text = f"{text:<4} {figures.interval(metric.lower, metric.upper)}"
     return text
 
 
-def _show_decisions(view: VersionView, width: int) -> None:
+def _show_decisions(view: VersionView, width: int, now: datetime) -> None:
     if not view.decisions:
         return
     from lockgate.cli.gate import show_finding
@@ -210,14 +215,12 @@ def _show_decisions(view: VersionView, width: int) -> None:
         decision = found.decision
         word = {"pass": "pass", "fail": "fail"}.get(decision.outcome, "inconclusive")
         say()
-        moved = f", void: {found.moved}" if found.moved else ""
+        when = f"{short_time(decision.at, now)} by {decision.actor}"
+        say(f"{mark(word)} gate to {decision.environment}: {decision.outcome}  {when}", bold=True)
         if found.used_by is not None:
-            moved = f", promoted as generation {found.used_by}"
-        say(
-            f"{mark(word)} gate to {decision.environment}: {decision.outcome}, "
-            f"{shown_time(decision.at)} by {decision.actor}{moved}",
-            bold=True,
-        )
+            say(f"  promoted as generation {found.used_by}")
+        elif found.moved and decision.promotable:
+            say(f"  no longer stands: {found.moved}")
         # The newest decision about an environment in full, older ones by what spoke against them.
         is_newest = decision.environment not in shown_already
         shown_already.add(decision.environment)
@@ -267,7 +270,7 @@ def _show_failing(found: Failing, label: str) -> None:
         return
     width = screen_width()
     ids = min(max(len(wrong.case) for wrong in found.wrong), 16)
-    answers = [(compact(wrong.expected), _got(wrong)) for wrong in found.wrong]
+    answers = [(_plain(wrong.expected), _got(wrong)) for wrong in found.wrong]
     room = max((width - ids - 10) // 4, 8)
     expected = min(max(len(cut(text, room)) for text, _ in answers), room)
     got = min(max(len(cut(text, room)) for _, text in answers), room)
@@ -287,12 +290,19 @@ def _show_failing(found: Failing, label: str) -> None:
         say(line)
 
 
-def _got(wrong: Wrong) -> str:
+def _plain(value: object) -> str:
+    """Return a JSON value as people write it: a list of names without brackets and quotes."""
     from lockgate.cli.live import compact
 
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return " ".join(value)
+    return compact(value)
+
+
+def _got(wrong: Wrong) -> str:
     if wrong.error is not None:
         return f"error: {wrong.error}"
-    text = compact(wrong.got)
+    text = _plain(wrong.got)
     if wrong.score is not None and 0 < wrong.score < 1:
         return f"{text} ({figures.score(wrong.score)})"
     return text
@@ -322,7 +332,7 @@ def diff_command(
         from lockgate.look.compare import compare_sides
 
         name, left, right = _sides(at, system, before, after)
-        compared = compare_sides(at.registry, name, left, right)
+        compared = compare_sides(at.registry, name, left, right, policy_of(at.registry))
     if as_json:
         emit(json_of(compared))
     else:
@@ -386,7 +396,8 @@ def checkout_command(
     say(
         f"{mark('pass')} {chosen.label} of {name} is in {shown(place)}: {count} files, lockgate.toml"
     )
-    tell(f"next: change something there, then `cd {shown(place)} && lockgate change`")
+    where = f" --registry {shown(at.root)}" if not target.is_relative_to(at.root) else ""
+    tell(f"next: change something there, then `lockgate change -C {shown(place)}{where}`")
 
 
 def _check_out(at: Desk, version: Version, target: Path) -> int:

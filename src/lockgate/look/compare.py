@@ -23,12 +23,14 @@ from lockgate.domain.difference import (
     text_difference,
 )
 from lockgate.domain.evidence import CaseScores, MetricSummary
+from lockgate.domain.policy import Policy
 from lockgate.domain.suite import Suite
 from lockgate.domain.version import Version
 from lockgate.errors import IntegrityBroken, UsageMistake
 from lockgate.evals.metrics import higher_is_better, summarise
 from lockgate.evals.progress import SAME
 from lockgate.evals.verdict import Paired, compare
+from lockgate.look.facts import yardstick
 from lockgate.look.show import stored_suite
 
 if TYPE_CHECKING:
@@ -133,8 +135,17 @@ def side_of_folder(draft: Draft) -> Side:
     return Side("folder", draft.definition, None, draft.open)
 
 
-def compare_sides(registry: Registry, system: str, before: Side, after: Side) -> Comparison:
+def compare_sides(
+    registry: Registry, system: str, before: Side, after: Side, policy: Policy | None
+) -> Comparison:
     """Return what differs between two sides, and what it did to the scores.
+
+    Args:
+        registry: Where the runs are.
+        system: Of both sides.
+        before: The one to compare with.
+        after: The one that may be better or worse.
+        policy: Says which suite comes first; `None` takes any.
 
     Raises:
         IntegrityBroken: A stored file is not what was registered.
@@ -145,10 +156,14 @@ def compare_sides(registry: Registry, system: str, before: Side, after: Side) ->
     effects: list[SuiteEffect] = []
     why_not, hint = None, None
     if before.version is None or after.version is None:
-        why_not = "a folder has no score: only what is registered is evaluated"
+        why_not = "a folder is not evaluated, only what is registered"
         hint = f"lockgate register -s {system} -m REASON"
     else:
-        effects = list(_effects(registry, before.version, after.version))
+        by = yardstick(registry, system, policy)
+        effects = sorted(
+            _effects(registry, before.version, after.version),
+            key=lambda effect: (by is None or effect.suite != by.suite, effect.suite),
+        )
         if not effects:
             why_not, hint = _no_effect(registry, before.version, after.version)
     return Comparison(
@@ -184,7 +199,7 @@ def _effects(registry: Registry, before: Version, after: Version) -> Iterator[Su
         name = registry.applied.suite_name(digest)
         if digest in old and (name not in chosen or chosen[name] not in applied):
             chosen[name] = digest
-    for name, digest in sorted(chosen.items()):
+    for name, digest in chosen.items():
         suite = stored_suite(registry, digest)
         pools = (registry.runs.pooled(old[digest]), registry.runs.pooled(new[digest]))
         yield SuiteEffect(name, digest, digest in applied, tuple(_metrics(suite, *pools)))

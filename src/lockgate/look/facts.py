@@ -60,9 +60,9 @@ class Situation(NamedTuple):
     """What is true of a whole system now, looked up once for a page of versions."""
 
     live: dict[str, list[str]]
-    """Version id to the environments where it is live."""
-    way_back: dict[str, list[str]]
-    """Version id to the environments that would go back to it."""
+    """Version id to the environments where it is live, the one nearest to users first."""
+    way_back: str | None
+    """Id of the version that the environment nearest to users would go back to."""
     was_live: frozenset[str]
     quarantined: frozenset[str]
     """Definition digests."""
@@ -170,39 +170,46 @@ def way_back(
     return None
 
 
-def situation(registry: Registry, system: str) -> Situation:
+def environments_of(registry: Registry, system: str, policy: Policy | None) -> list[str]:
+    """Return the environments of a system, the one nearest to users first."""
+    named = list(policy.environments) if policy else []
+    used = registry.releases.environments(system)
+    return [*reversed(named), *(name for name in used if name not in named)]
+
+
+def situation(registry: Registry, system: str, policy: Policy | None) -> Situation:
     """Return what is live, was live, is quarantined and is being evaluated in a system."""
     quarantined = frozenset(q.definition for q in registry.releases.quarantines(system))
     live: dict[str, list[str]] = {}
-    backs: dict[str, list[str]] = {}
+    back: Version | None = None
     was_live: set[str] = set()
-    for environment in registry.releases.environments(system):
+    for environment in environments_of(registry, system, policy):
         deployments = registry.releases.deployments(system, environment, limit=FAR_BACK)
         now = registry.releases.live(system, environment)
         if now is not None and now.attempt.version is not None:
             live.setdefault(now.attempt.version, []).append(environment)
-        back = way_back(registry, deployments, now, quarantined)
-        if back is not None:
-            backs.setdefault(back.id, []).append(environment)
+        if back is None:
+            back = way_back(registry, deployments, now, quarantined)
         was_live |= {
             found.attempt.version
             for found in deployments
             if found.outcome == "live" and found.attempt.version is not None
         }
     running = frozenset(record.run.version for record in registry.runs.open(system))
-    return Situation(live, backs, frozenset(was_live), quarantined, running)
+    return Situation(live, back.id if back else None, frozenset(was_live), quarantined, running)
 
 
 def state_of(registry: Registry, version: Version, score: Score | None, now: Situation) -> State:
     """Return where a version stands, the most important thing first."""
     if version.id in now.live:
-        where = ", ".join(name.upper() for name in now.live[version.id])
+        first, *others = now.live[version.id]
+        where = first.upper() + (f" +{len(others)}" if others else "")
         if version.definition in now.quarantined:
             return State("fail", f"{where} quarantined")
         return State("pass", where)
     if version.definition in now.quarantined:
         return State("fail", "quarantined")
-    if version.id in now.way_back:
+    if version.id == now.way_back:
         return State("pass", "way back")
     if version.id in now.open_runs:
         return State("running", "run not ended")

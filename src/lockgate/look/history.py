@@ -190,7 +190,7 @@ class _View:
     def _system(self, system: str) -> tuple[Yardstick | None, Situation]:
         if system not in self._situations:
             self._yardsticks[system] = yardstick(self._registry, system, self._policy)
-            self._situations[system] = situation(self._registry, system)
+            self._situations[system] = situation(self._registry, system, self._policy)
         return self._yardsticks[system], self._situations[system]
 
     def _score(self, version_id: str, by: Yardstick | None) -> Score | None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from lockgate.domain.components import Definition
 from lockgate.domain.evidence import Answer, MetricSummary, RunRecord
+from lockgate.domain.policy import Policy
 from lockgate.domain.release import Approval, Decision, Deployment, Quarantine
 from lockgate.domain.suite import ScorerSpec, Suite
 from lockgate.domain.version import Version
 from lockgate.errors import Refused, UsageMistake
-from lockgate.look.facts import recorded_at, standing_problem
+from lockgate.look.facts import recorded_at, standing_problem, yardstick
 
 if TYPE_CHECKING:
     from lockgate.ports import Registry
@@ -234,12 +235,15 @@ def stored_suite(registry: Registry, digest: str) -> Suite:
         ) from error
 
 
-def failing(registry: Registry, version: Version, run: str | None = None) -> list[Failing]:
-    """Return the cases a version got wrong, suite by suite.
+def failing(
+    registry: Registry, version: Version, policy: Policy | None, run: str | None = None
+) -> list[Failing]:
+    """Return the cases a version got wrong, the suite that matters most first.
 
     Args:
         registry: Where runs and suites are.
         version: Whose answers.
+        policy: Says which suite matters most; `None` takes any.
         run: Only this run, by its id or the beginning of it; it may be still open.
 
     Raises:
@@ -260,7 +264,9 @@ def failing(registry: Registry, version: Version, run: str | None = None) -> lis
             f"version `{version.label}` has no completed run",
             hint=f"`lockgate evaluate {version.label} -s {version.system}`",
         )
-    return [_failing(registry, digest, runs) for digest, runs in (chosen or completed).items()]
+    by = yardstick(registry, version.system, policy)
+    found = [_failing(registry, digest, runs) for digest, runs in (chosen or completed).items()]
+    return sorted(found, key=lambda suite: (by is None or suite.suite != by.suite, suite.suite))
 
 
 def run_of(registry: Registry, version: Version, text: str) -> RunRecord:

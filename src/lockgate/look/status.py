@@ -16,6 +16,7 @@ from lockgate.look.events import Event, Labels, recent_events
 from lockgate.look.facts import (
     FAR_BACK,
     Score,
+    environments_of,
     recorded_at,
     score_of,
     standing_problem,
@@ -174,16 +175,10 @@ class _Look:
         self._flag = f" -s {system}" if len(systems) > 1 else ""
         self._histories = {
             name: registry.releases.deployments(system, name, limit=FAR_BACK)
-            for name in self._environments()
+            for name in environments_of(registry, system, policy)
         }
         self._live = {name: registry.releases.live(system, name) for name in self._histories}
         self._decisions = registry.releases.decisions(system, limit=_RECENT_DECISIONS)
-
-    def _environments(self) -> list[str]:
-        """Return the environments, the one nearest to users first."""
-        named = list(self._policy.environments) if self._policy else []
-        used = self._registry.releases.environments(self._system)
-        return [*reversed(named), *(name for name in used if name not in named)]
 
     def page(self) -> Status:
         registry = self._registry
