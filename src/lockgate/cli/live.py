@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from lockgate.cli.common import is_utf8, mark, plain, say, tell
@@ -22,10 +23,19 @@ SHOWN_FAILURES = 6
 
 
 def follow(steps: Iterator[Progress], label: str, baseline: str | None) -> Progress:
-    """Walk a run to its end and show how it goes; returns its last progress."""
-    if sys.stderr.isatty() and sys.stdout.isatty():
-        return _on_terminal(steps, label, baseline)
-    return _in_pipe(steps, label)
+    """Walk a run to its end and show how it goes; returns its last progress.
+
+    Raises:
+        Interrupted: A person stopped it, also while it was being drawn; the hint resumes it.
+    """
+    redraws = sys.stderr.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    try:
+        return _on_terminal(steps, label, baseline) if redraws else _in_pipe(steps, label)
+    except KeyboardInterrupt as stopped:
+        # It came between two steps: the run itself has to hear of it, to say how it is resumed.
+        if isinstance(steps, Generator):
+            steps.throw(stopped)
+        raise
 
 
 def _in_pipe(steps: Iterator[Progress], label: str) -> Progress:
@@ -57,7 +67,14 @@ def _on_terminal(steps: Iterator[Progress], label: str, baseline: str | None) ->
     console = Console(stderr=True, highlight=False, markup=False)
     failures: list[Failing] = []
     last: Progress | None = None
-    with Live(console=console, refresh_per_second=10, transient=True) as live:
+    # What redirects the streams hides their encoding, which decides about the glyphs.
+    with Live(
+        console=console,
+        refresh_per_second=10,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as live:
         for last in steps:
             failures += last.failing
             live.update(_screen(last, failures, label, baseline, console.width))
@@ -70,7 +87,7 @@ def _screen(
 ) -> RenderableType:
     from rich.text import Text
 
-    lines = [_bar(progress, width), ""]
+    lines = [f" Evaluate {label} on {shown(progress.suite)}", _bar(progress, width), ""]
     versus = f"{baseline} live, same cases" if baseline else ""
     lines.append(f" {'':<11}{label:<19}{versus:<22}{'won  lost  tied' if baseline else ''}")
     for tally in progress.tallies:
@@ -137,8 +154,8 @@ def show_run(progress: Progress, label: str, baseline: str | None) -> None:
         line = metric_line(summary)
         tally = tallies.get(summary.metric)
         if tally is not None and tally.baseline is not None and baseline:
-            line += (
-                f"   {baseline} {figures.score(tally.baseline)}   "
+            line = (
+                f"{line:<34}{baseline} {figures.score(tally.baseline)}   "
                 f"won {tally.won}, lost {tally.lost}, tied {tally.tied}"
             )
         say(line)
@@ -151,7 +168,7 @@ def is_told(metric: str) -> bool:
 
 def metric_line(summary: MetricSummary) -> str:
     """Return one metric with its interval, as a line of a run."""
-    line = f"    {summary.metric:<10} {figures.metric(summary.metric, summary.value):<8}"
+    line = f"    {shown(summary.metric):<10} {figures.metric(summary.metric, summary.value):<8}"
     if summary.lower is not None and summary.upper is not None:
         line += figures.interval(summary.lower, summary.upper)
-    return line
+    return line.rstrip()
