@@ -1,0 +1,1 @@
+"""Tests of what the looking commands and the screens show."""
