@@ -118,8 +118,6 @@ class _Sitting:
 
     def walk(self, open_runner: OpenRunner) -> Iterator[Progress]:
         self.suite = self.registry.applied.suite(self.suite_digest)
-        if self.resume is not None:
-            self._check_resume(self.resume)
         count = self.resume.run.repeats if self.resume else (self.repeats or self.suite.repeats)
         self.total = len(self.suite.cases) * count
         self.board = Scoreboard(self.suite, self._baseline_scores())
@@ -128,7 +126,7 @@ class _Sitting:
             yield from self._ask(open_runner, count, askings)
         except KeyboardInterrupt as error:
             raise Interrupted(
-                f"stopped: {self.board.done}/{self.total} answers of `{self.suite.name}` are kept",
+                f"stopped: {self._kept()} answers of `{self.suite.name}` are kept",
                 hint=self._resume_hint(),
             ) from error
         finally:
@@ -164,7 +162,7 @@ class _Sitting:
                 raise self._unfinished(error) from error
         yield self._progress(self._finish())
 
-    def _check_resume(self, record: RunRecord) -> None:
+    def _check_open(self, record: RunRecord) -> None:
         if record.end is not None:
             raise Refused(
                 f"run `{record.run.id}` is {record.end.outcome} already",
@@ -179,6 +177,8 @@ class _Sitting:
         run = self.resume.run
         with self.registry.write() as writing:
             writing.take_lease(f"run {run.id}", self.actor)
+            # Under the lease nobody else can end it; before, somebody may have.
+            self._check_open(self.registry.runs.get(run.id))
         self.run = run
         asked = self.registry.runs.asked(run.id)
         for answer in self.registry.runs.raw_answers(run.id):
@@ -305,10 +305,14 @@ class _Sitting:
         if self.run is None:
             return error
         return InfrastructureFailed(
-            f"{error.what} · {self.board.done}/{self.total} kept · no score",
+            f"{error.what} · {self._kept()} kept · no score",
             problems=error.problems,
             hint=self._resume_hint(),
         )
+
+    def _kept(self) -> str:
+        """Say how many answers nobody has to ask for again; one that failed is asked anew."""
+        return f"{self.board.done - self.board.errors}/{self.total}"
 
     def _resume_hint(self) -> str:
         resume = f" --resume {self.run.id}" if self.run else ""
