@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
+from lockgate.evals.bounds import grouped
 from lockgate.evals.stats import (
     Interval,
     binomial_interval,
@@ -127,6 +128,7 @@ def test_order_does_not_matter(values: list[float], rng: random.Random) -> None:
     shuffled = rng.sample(values, len(values))
     weights = [1.0 + (i % 3) for i in range(len(values))]
     assert score_interval(shuffled) == score_interval(values)
+    assert grouped(shuffled, None) == grouped(values, None)
     pairs = rng.sample(list(zip(values, weights, strict=True)), len(values))
     assert score_interval([x for x, _ in pairs], weights=[w for _, w in pairs]) == score_interval(
         values, weights=weights
@@ -194,8 +196,9 @@ def test_a_heavy_case_pulls_both_bounds() -> None:
 
 
 def test_a_case_without_weight_does_not_exist() -> None:
-    """Weight 0 leaves a case out."""
+    """Weight 0 is the same as leaving a case out."""
     assert score_interval([1.0, 0.0, 0.5], weights=[1, 1, 0]) == score_interval([1.0, 0.0])
+    assert score_interval([0.0, 0.0, 0.5], weights=[1, 1, 0]) == score_interval([0.0, 0.0])
 
 
 def test_weighted_bounds_hold_their_confidence() -> None:

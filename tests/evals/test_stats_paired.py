@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
+from lockgate.evals.bounds import grouped
 from lockgate.evals.stats import (
     Interval,
     p_not_worse,
@@ -142,6 +143,7 @@ def test_differences_off_by_a_rounding_error_are_counts_too() -> None:
     """Means over repeats that should be equal may differ in the last bit; that changes nothing."""
     noise = [0.1 + 0.2 - 0.3, 0.3 - 0.1 - 0.2, 0.0]
     assert 0.0 not in noise[:2]
+    assert grouped(noise, None) == [(0.0, 1.0, 3)]
     assert paired_interval([*noise, 1.0, -1.0]) == paired_counts_interval(1, 3, 1, 0.95)
 
 

@@ -26,7 +26,8 @@ def test_the_fewest_cases_that_prove_a_margin(margin: float, fewest: int) -> Non
 def test_a_whole_number_of_cases_is_not_rounded_up() -> None:
     """Where the quotient of logarithms is a whole number, it is the answer."""
     assert fewest_cases_without_discordance(0.5, 0.75) == 2
-    assert fewest_cases_without_discordance(0.9, 0.999) == 3
+    assert fewest_cases_without_discordance(0.99, 0.9999) == 2
+    assert fewest_cases_without_discordance(0.9, 0.9999) == 4
 
 
 def test_24_cases_never_prove_a_drop_below_11_7_points() -> None:

@@ -192,7 +192,7 @@ def _gaffke_lower(groups: Sequence[Group], worst: float, confidence: float) -> f
 def grouped(values: Sequence[float], weights: Sequence[float] | None) -> list[Group]:
     """Sort cases and join those of equal value and weight, so that their order cannot matter.
 
-    Cases of weight zero are left out.
+    Cases whose weight is zero, or nothing beside the heaviest, are left out.
 
     Raises:
         ValueError: There is not one weight per value, one is negative or not finite, or all are 0.
