@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -153,7 +154,7 @@ class CasePool:
         answered = {case for cases in self._totals.values() for case in cases}
         return CaseScores(
             scores={
-                metric: {case: sum(values) / len(values) for case, values in cases.items()}
+                metric: {case: math.fsum(values) / len(values) for case, values in cases.items()}
                 for metric, cases in self._totals.items()
             },
             latencies_ms=tuple(self._latencies),
