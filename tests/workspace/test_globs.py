@@ -26,6 +26,7 @@ from lockgate.workspace.globs import Pattern, literal, pattern_problem
         ("[ab].md", ["a.md", "b.md"], ["c.md", "ab.md"]),
         ("[a-c]x", ["ax", "cx"], ["dx", "-x"]),
         ("[!a]x", ["bx"], ["ax", "x"]),
+        ("a[!b]c/x", ["adc/x"], ["abc/x", "a/c/x"]),
         ("[]]x", ["]x"], ["x"]),
         ("[c-a]x", [], ["ax", "cx", "x"]),
         ("[x", ["[x"], ["x"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ def long_ago(path: Path) -> None:
     os.utime(path, (LONG_AGO_S, LONG_AGO_S))
 
 
+def let_three_seconds_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Move the clock instead of the file: the time of a file's last change cannot be set."""
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 3_000_000_000)
+
+
 def hash_files(
     root: Path, *names: str, cache: HashCache | None = None
 ) -> tuple[dict[str, Source], list[Mistake]]:
@@ -44,6 +51,14 @@ def hash_files(
         os.close(descriptor)
 
 
+@pytest.fixture(params=["fresh", "settled"])
+def any_age(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files as they are just after writing, and as they are once nobody touches them."""
+    if request.param == "settled":
+        let_three_seconds_pass(monkeypatch)
+
+
+@pytest.mark.usefixtures("any_age")
 @pytest.mark.parametrize(
     "size",
     [0, 1, 4096, LARGE_BYTES - 1, LARGE_BYTES, LARGE_BYTES + 1, 3 * LARGE_BYTES + 7],
@@ -65,6 +80,7 @@ def test_the_digest_is_that_of_the_bytes(tmp_path: Path, size: int) -> None:
     )
 
 
+@pytest.mark.usefixtures("any_age")
 def test_only_the_owners_executable_bit_counts(tmp_path: Path) -> None:
     """A file is executable when its owner may execute it, large or small."""
     for name, size, mode in (("a", 1, 0o744), ("b", 1, 0o655), ("c", LARGE_BYTES, 0o700)):
@@ -80,6 +96,7 @@ def test_only_the_owners_executable_bit_counts(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.usefixtures("any_age")
 @pytest.mark.parametrize("size", [10, LARGE_BYTES])
 def test_what_is_no_ordinary_file_is_never_waited_for(tmp_path: Path, size: int) -> None:
     """FIFOs, folders and links are refused by name; the files beside them are hashed."""
@@ -98,6 +115,63 @@ def test_what_is_no_ordinary_file_is_never_waited_for(tmp_path: Path, size: int)
         "`link` is a symbolic link",
     ]
     assert all(mistake.hint for mistake in mistakes)
+
+
+class _Watch:
+    """Notes which files are opened while it is on; Python never lets an audit hook go again."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self.opened: list[object] = []
+        sys.addaudithook(self._note)
+
+    def _note(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.is_on and event == "open":
+            self.opened.append(arguments[0])
+
+
+@pytest.fixture(scope="session")
+def watch() -> _Watch:
+    """What notes opened files, once for all tests."""
+    return _Watch()
+
+
+def opens(watch: _Watch, root: Path, name: str) -> int:
+    """Hash a file and return how often it was opened."""
+    watch.opened.clear()
+    watch.is_on = True
+    hash_files(root, name)
+    watch.is_on = False
+    return watch.opened.count(name)
+
+
+def test_a_file_touched_a_moment_ago_is_looked_at_twice(
+    tmp_path: Path, watch: _Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look after reading proves enough only when nothing changed since before the start."""
+    (tmp_path / "a.md").write_text("x")
+
+    fresh = opens(watch, tmp_path, "a.md")
+    let_three_seconds_pass(monkeypatch)
+    settled = opens(watch, tmp_path, "a.md")
+
+    assert (fresh, settled) == (2, 1)
+
+
+def test_a_file_touched_a_moment_ago_is_looked_at_twice(
+    tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look after reading proves enough only when nothing changed since before the start."""
+    (tmp_path / "a.md").write_text("x")
+    opened.clear()
+
+    hash_files(tmp_path, "a.md")
+    fresh = opened.count("a.md")
+    opened.clear()
+    let_three_seconds_pass(monkeypatch)
+    hash_files(tmp_path, "a.md")
+
+    assert (fresh, opened.count("a.md")) == (2, 1)
 
 
 def test_a_folder_that_became_a_link_is_not_entered(tmp_path: Path) -> None:
@@ -191,17 +265,12 @@ def large(root: Path, name: str = "model.gguf", byte: bytes = b"w") -> Path:
     return path
 
 
-def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let three seconds pass for the code under test; ctime cannot be set back."""
-    real = time.time_ns
-    monkeypatch.setattr(time, "time_ns", lambda: real() + 3_000_000_000)
-
-
 def test_an_unchanged_large_file_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The digest comes from the cache: one that was falsified there comes back as it is."""
-    aged(large(tmp_path), monkeypatch)
+    large(tmp_path)
+    let_three_seconds_pass(monkeypatch)
     cache = HashCache(tmp_path / "hashes.json")
     hash_files(tmp_path, "model.gguf", cache=cache)
     cache.save()
@@ -224,7 +293,7 @@ def test_a_large_file_that_changed_is_read_again(
     """
     path = large(tmp_path)
     with monkeypatch.context() as patched:
-        aged(path, patched)
+        let_three_seconds_pass(patched)
         cache = HashCache(tmp_path / "hashes.json")
         before, _ = hash_files(tmp_path, "model.gguf", cache=cache)
     stamp = path.stat().st_mtime_ns
@@ -254,7 +323,7 @@ def test_a_file_that_was_just_touched_is_not_remembered(tmp_path: Path) -> None:
 def test_small_files_are_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below 1 MiB hashing is as fast as asking, so the cache stays small."""
     (tmp_path / "a.md").write_bytes(b"x" * (LARGE_BYTES - 1))
-    aged(tmp_path / "a.md", monkeypatch)
+    let_three_seconds_pass(monkeypatch)
     cache = HashCache(tmp_path / "hashes.json")
 
     hash_files(tmp_path, "a.md", cache=cache)
@@ -270,19 +339,23 @@ def test_small_files_are_not_remembered(tmp_path: Path, monkeypatch: pytest.Monk
         "{",
         "[]",
         '{"format": 1, "files": []}',
-        '{"format": 2, "files": {"PATH": [1, 2, 3, 4, 5, "DIGEST"]}}',
-        '{"format": 1, "files": {"PATH": [1, 2]}}',
+        '{"format": 2, "files": {"PATH": [MARKS, "DIGEST"]}}',
+        '{"format": 1, "files": {"PATH": [MARKS]}}',
         '{"format": 1, "files": {"PATH": "x"}}',
-        '{"format": 1, "files": {"PATH": ["1", 2, 3, 4, 5, "DIGEST"]}}',
-        '{"format": 1, "files": {"PATH": [1, 2, 3, 4, 5, "short"]}}',
+        '{"format": 1, "files": {"PATH": [MARKS, "DIGEST", 1]}}',
+        '{"format": 1, "files": {"PATH": [MARKS, "short"]}}',
+        '{"format": 1, "files": {"PATH": [MARKS, 7]}}',
         "[" * 100_000,
     ],
 )
 def test_a_damaged_cache_costs_time_and_nothing_else(tmp_path: Path, content: str) -> None:
     """Whatever stands in the cache file, the digest is that of the bytes."""
     path = large(tmp_path)
+    found = path.stat()
+    marks = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+    content = content.replace("PATH", str(path)).replace("DIGEST", "f" * 64)
     cache_file = tmp_path / "hashes.json"
-    cache_file.write_text(content.replace("PATH", str(path)).replace("DIGEST", "f" * 64))
+    cache_file.write_text(content.replace("MARKS", ", ".join(map(str, marks))))
 
     hashed, mistakes = hash_files(tmp_path, "model.gguf", cache=HashCache(cache_file))
 
@@ -294,7 +367,8 @@ def test_a_cache_that_cannot_be_written_stops_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the cache's folder is gone, the digest is still right."""
-    aged(large(tmp_path), monkeypatch)
+    large(tmp_path)
+    let_three_seconds_pass(monkeypatch)
     cache = HashCache(tmp_path / "gone" / "hashes.json")
 
     hashed, _ = hash_files(tmp_path, "model.gguf", cache=cache)

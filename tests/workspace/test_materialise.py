@@ -215,6 +215,25 @@ def test_a_link_that_is_slipped_in_meanwhile_is_not_followed(tmp_path: Path) -> 
     assert names(outside) == []
 
 
+def test_a_file_that_is_slipped_in_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    """A file or link that was not there a moment ago stays what it is."""
+    (tmp_path / "mine").write_text("mine")
+    target = tmp_path / "v3"
+    target.mkdir()
+    files = {"a.md": b"a", "b.md": b"b"}
+    contents = store(files)
+
+    def slip(digest: str) -> BinaryIO:
+        if digest == digest_bytes(b"a"):
+            (target / "b.md").hardlink_to(tmp_path / "mine")
+        return contents(digest)
+
+    with pytest.raises(UsageMistake, match="`b.md` is there already"):
+        materialise(definition(files), slip, target)
+
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_two_names_that_are_one_on_this_disk_are_refused(tmp_path: Path) -> None:
     """A file that is there already is never written over.
 

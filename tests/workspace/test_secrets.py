@@ -5,6 +5,7 @@ Every example is put together here, so that this repository holds no text that l
 
 from __future__ import annotations
 
+import hashlib
 import random
 import string
 
@@ -112,10 +113,11 @@ def test_a_value_behind_a_telling_word_is_found(text: str, word: str) -> None:
         'api_key = os.environ["OPENAI_API_KEY"]',
         "api_key = settings.openai.api_key_2",
         "password = get_password_from_vault()",
-        'secret = "sha256:' + "ab12" * 16 + '"',
-        'token = "' + "3f9c" * 16 + '"',
+        f'secret = "sha256:{hashlib.sha256(b"1").hexdigest()}"',
+        f'token = "{hashlib.sha256(b"2").hexdigest()}"',
+        f'api_key = "sha256-{"Zm9vYmFy3x9QmF6" * 3}="',
         'secret: "projects/desk/secrets/db-pass/versions/3"',
-        'token_id = "8f14e45f-ceea-467f-a0e6-52b3c8d9e1f0"',
+        'token = "8f14e45f-ceea-467f-a0e6-52b3c8d9e1f0"',
         '"token": "refund-request-42"',
         'token == "abc12345X"',
         "max_tokens = 4800000000000000",

@@ -196,9 +196,9 @@ class _Writer:
         self._made.add(path)
 
     def _copy(self, folder: int, name: str, path: str, digest: str) -> None:
-        is_executable = path in self._executables
+        mode = 0o777 if path in self._executables else 0o666
         try:
-            written = os.open(name, _NEW, 0o777 if is_executable else 0o666, dir_fd=folder)
+            written = os.open(name, _NEW, mode, dir_fd=folder)
         except (FileExistsError, IsADirectoryError) as error:
             raise _twice(path) from error
         with os.fdopen(written, "wb", buffering=0) as out, self._content(path, digest) as content:
@@ -212,8 +212,6 @@ class _Writer:
                     f"but `{found.hexdigest()}`",
                     hint="find every damaged object: `lockgate verify --data`",
                 )
-            if is_executable:
-                os.fchmod(written, os.fstat(written).st_mode | stat.S_IXUSR)
             if self._durable:
                 os.fsync(written)
 
