@@ -158,22 +158,6 @@ def test_a_file_touched_a_moment_ago_is_looked_at_twice(
     assert (fresh, settled) == (2, 1)
 
 
-def test_a_file_touched_a_moment_ago_is_looked_at_twice(
-    tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One look after reading proves enough only when nothing changed since before the start."""
-    (tmp_path / "a.md").write_text("x")
-    opened.clear()
-
-    hash_files(tmp_path, "a.md")
-    fresh = opened.count("a.md")
-    opened.clear()
-    let_three_seconds_pass(monkeypatch)
-    hash_files(tmp_path, "a.md")
-
-    assert (fresh, opened.count("a.md")) == (2, 1)
-
-
 def test_a_folder_that_became_a_link_is_not_entered(tmp_path: Path) -> None:
     """A link in the place of a folder leads nowhere, even if it stays inside."""
     (tmp_path / "real").mkdir()
