@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,10 @@ def actor() -> str:
 
         problem = person_problem(name)
         if problem:
-            raise UsageMistake(f"{ACTOR_VARIABLE} `{name}` {problem}", hint="set it to your name")
+            raise UsageMistake(
+                f"{ACTOR_VARIABLE} `{name}` {problem}",
+                hint=f"set it to your name, like `export {ACTOR_VARIABLE}=ml-team`",
+            )
         return name
     import getpass
 
@@ -56,12 +60,12 @@ def find_root(given: str | None, start: Path | None = None) -> Path:
     """
     named = given or os.environ.get(REGISTRY_VARIABLE)
     if named:
-        path = Path(named).expanduser().absolute()
-        for root in (path, path.parent, path.parent.parent):
-            if (root / _FOLDER / _FILE).is_file():
-                return root
+        root = _named_root(Path(named).expanduser().absolute())
+        if (root / _FOLDER / _FILE).is_file():
+            return root
         raise RegistryTrouble(
-            f"there is no registry at `{named}`", hint=f"make one: `lockgate init {named}`"
+            f"there is no registry at `{named}`",
+            hint=f"make one: `lockgate init {shlex.quote(named)}`",
         )
     here = (start or Path.cwd()).absolute()
     for root in (here, *here.parents):
@@ -71,6 +75,16 @@ def find_root(given: str | None, start: Path | None = None) -> Path:
         f"there is no registry in `{here}` or above it",
         hint="make one with `lockgate init`, name one with --registry, or try `lockgate demo`",
     )
+
+
+def _named_root(path: Path) -> Path:
+    """Return the folder that is meant by a path to it, to its `.lockgate`, or to the file there.
+
+    Nothing else is taken for it: a mistyped folder below a registry must not mean that registry.
+    """
+    if path.name == _FILE and path.parent.name == _FOLDER:
+        return path.parent.parent
+    return path.parent if path.name == _FOLDER else path
 
 
 def open_registry(root: Path, *, read_only: bool = False) -> Registry:
@@ -116,8 +130,11 @@ def folder_system(folder: Path) -> str | None:
     """Return the system that a folder's lockgate.toml names, without checking the rest of it."""
     import tomllib
 
+    path = folder / "lockgate.toml"
+    if not path.is_file():  # a FIFO would keep the reader waiting
+        return None
     try:
-        settings = tomllib.loads((folder / "lockgate.toml").read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     system = settings.get("system")
@@ -138,37 +155,63 @@ def system_folder(root: Path, system: str | None, given: str | None) -> Path:
 
     Args:
         root: The registry's folder.
-        system: Its name; `None` takes the nearest folder, else the only one below `systems/`.
+        system: Its name; `None` takes the nearest folder, else the only one below the registry's.
         given: A folder that was named; must hold lockgate.toml.
 
     Raises:
         UsageMistake: There is none, or several could be meant.
     """
     if given is not None:
-        folder = Path(given).absolute()
-        if not (folder / "lockgate.toml").is_file():
-            raise UsageMistake(
-                f"there is no lockgate.toml in `{given}`", hint="name a system's folder: -C DIR"
-            )
-        return folder
+        return _given_folder(given, system)
     near = find_folder(Path.cwd())
     if near is not None and (system is None or folder_system(near) == system):
         return near
+    folders = {folder_system(folder): folder for folder in _system_folders(root)}
+    if system in folders:
+        return folders[system]
+    names = ", ".join(sorted(name for name in folders if name is not None))
     if system is not None:
-        for folder in (root / "systems" / system, root / system, root):
-            if folder_system(folder) == system:
-                return folder
         raise UsageMistake(
             f"no folder of system `{system}` was found below `{root}`",
-            hint="go into it, or name it: -C DIR",
+            hint=f"there are {names}; or name a folder: -C DIR" if names else "name it: -C DIR",
         )
-    below = sorted((root / "systems").glob("*/lockgate.toml"))
-    if len(below) == 1:
-        return below[0].parent
-    names = ", ".join(filter(None, (folder_system(path.parent) for path in below)))
-    raise UsageMistake(
-        "which system is meant is not clear here",
-        hint=f"go into its folder or pass -s, one of {names}" if names else "`lockgate init`",
+    if len(folders) == 1:
+        return next(iter(folders.values()))
+    if not folders:
+        raise UsageMistake(
+            f"there is no lockgate.toml here, above, or in a folder of `{root / 'systems'}`",
+            hint="it says what a version is made of: `lockgate init` writes a first one",
+        )
+    raise several_systems(names)
+
+
+def _given_folder(given: str, system: str | None) -> Path:
+    folder = Path(given).absolute()
+    if not (folder / "lockgate.toml").exists():
+        raise UsageMistake(
+            f"there is no lockgate.toml in `{given}`", hint="name a system's folder: -C DIR"
+        )
+    named = folder_system(folder)
+    if system is not None and named is not None and named != system:
+        raise UsageMistake(
+            f"`{given}` holds system `{named}`, not `{system}`", hint="leave out -s or -C"
+        )
+    return folder
+
+
+def _system_folders(root: Path) -> list[Path]:
+    """Return the folders of a registry that hold lockgate.toml, in the usual places."""
+    found = [*root.glob("*/lockgate.toml"), *(root / "systems").glob("*/lockgate.toml")]
+    return [path.parent for path in sorted(found)] + (
+        [root] if (root / "lockgate.toml").exists() else []
+    )
+
+
+def several_systems(names: str) -> UsageMistake:
+    """Return the refusal to guess which of several systems is meant."""
+    return UsageMistake(
+        f"this registry holds several systems: {names}",
+        hint="say which with -s SYSTEM, or go into its folder",
     )
 
 
@@ -184,7 +227,9 @@ def choose_system(registry: Registry, given: str | None) -> str:
             return given
         raise UsageMistake(
             f"there is no system `{given}` in this registry",
-            hint=f"there are {', '.join(known)}" if known else "register a first version",
+            hint=f"there are {', '.join(known)}"
+            if known
+            else "go into a system's folder and run `lockgate register -m REASON`",
         )
     near = find_folder(Path.cwd())
     named = folder_system(near) if near is not None else None
@@ -197,9 +242,7 @@ def choose_system(registry: Registry, given: str | None) -> str:
             "nothing is registered here yet",
             hint="go into a system's folder and run `lockgate register -m REASON`",
         )
-    raise UsageMistake(
-        "this registry holds several systems", hint=f"pass -s, one of {', '.join(known)}"
-    )
+    raise several_systems(", ".join(known))
 
 
 def choose_version(registry: Registry, system: str, text: str) -> Version:
@@ -260,14 +303,17 @@ def find_secrets(path: str, data: bytes) -> Sequence[str]:
 
 
 def write_lock(folder: Path, registry: Registry, version: Version) -> None:
-    """Note in a folder which version it is."""
-    from lockgate.workspace.lock import Lock
+    """Note in a folder which version it is; a note that says so already is left alone."""
+    from lockgate.workspace.lock import Lock, read_lock
     from lockgate.workspace.lock import write_lock as write
 
     definition = registry.versions.definition(version.definition)
     lock = Lock(
         version.system, version.id, version.label, definition.digest, definition.component_digests
     )
+    with contextlib.suppress(LockgateError):
+        if read_lock(folder) == lock:
+            return
     write(folder, lock)
 
 
@@ -357,26 +403,27 @@ def signing() -> Signing:
     return ssh
 
 
-def policy_state(root: Path, registry: Registry) -> tuple[str, str]:
+def policy_state(root: Path, registry: Registry) -> tuple[str, list[str]]:
     """Hold policy.toml against what is applied.
 
     Returns:
-        `applied`, `differs`, `is missing` or `cannot be read`, and what is wrong with it.
+        `applied`, `differs from what is applied`, `is missing` or `cannot be read`, and in the
+        last case everything that is wrong with it.
     """
     from lockgate.canonical import digest_json
     from lockgate.workspace.policies import read_policy
 
     if not (root / "policy.toml").exists():
-        return "is missing", ""
+        return "is missing", []
     try:
         file = read_policy(root)
     except LockgateError as error:
-        return "cannot be read", error.what
+        return "cannot be read", [*error.problems] or [error.what]
     applied = registry.applied.policy()
     same = applied is not None and applied.policy == file.digest
     if same and applied is not None and applied.rules == digest_json(file.policy.body()):
-        return "applied", ""
-    return "differs from what is applied", ""
+        return "applied", []
+    return "differs from what is applied", []
 
 
 def suite_files(root: Path) -> list[str]:
@@ -390,9 +437,11 @@ def suite_file_system(root: Path, name: str) -> str | None:
     """Return the system a suite file is for, without checking the rest of it."""
     import tomllib
 
+    path = root / "suites" / f"{name}.toml"
+    if not path.is_file():
+        return None
     try:
-        text = (root / "suites" / f"{name}.toml").read_text(encoding="utf-8")
-        suite = tomllib.loads(text).get("suite")
+        suite = tomllib.loads(path.read_text(encoding="utf-8")).get("suite")
     except (OSError, ValueError):
         return None
     system = suite.get("system") if isinstance(suite, dict) else None

@@ -23,6 +23,13 @@ from lockgate.loop.apply import Application, apply_policy, apply_suite
 from lockgate.shown import shown
 
 
+_POLICY_HINTS = {
+    "differs from what is applied": "`lockgate policy apply` makes the file count",
+    "is missing": "`lockgate init` writes it back",
+    "cannot be read": "correct it, then `lockgate policy apply`",
+}
+
+
 @click.group(
     "policy",
     short_help="Show the applied policy; `policy apply` makes the file count.",
@@ -34,7 +41,7 @@ from lockgate.shown import shown
 def policy_command(ctx: click.Context, registry: str | None, as_json: bool) -> None:
     """Show what each environment asks, and whether policy.toml differs from what is applied."""
     if ctx.invoked_subcommand is not None:
-        ctx.obj = registry or ctx.find_root().obj
+        ctx.obj = registry or ctx.obj
         return
     with desk(registry, read_only=True) as at:
         applied = wiring.applied_policy_or_none(at.registry)
@@ -49,8 +56,10 @@ def policy_command(ctx: click.Context, registry: str | None, as_json: bool) -> N
     if state == "applied":
         say(f"{mark('pass')} policy.toml is what is applied")
     else:
-        say(f"{mark('inconclusive')} policy.toml {state}{': ' + shown(trouble) if trouble else ''}")
-        tell("hint: `lockgate policy apply` makes the file count")
+        say(f"{mark('inconclusive')} policy.toml {state}")
+        for line in trouble:
+            say(f"    {shown(line)}")
+        tell(f"hint: {_POLICY_HINTS[state]}")
 
 
 @policy_command.command("apply", short_help="Make policy.toml count.")
@@ -99,7 +108,7 @@ def suite_command(
 ) -> None:
     """List the suites that count, and whether the files below suites/ differ from them."""
     if ctx.invoked_subcommand is not None:
-        ctx.obj = registry or ctx.find_root().obj
+        ctx.obj = registry or ctx.obj
         return
     with desk(registry, read_only=True) as at:
         states = wiring.suite_states(at.root, at.registry, system)

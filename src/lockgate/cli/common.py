@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from lockgate.ports import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
+_GLUE = "\x00"
+"""Stands for a space that no line is broken at; `shown()` leaves none of its own."""
 
 _GLYPHS = {
     "pass": ("✔", "+", "green"),
@@ -76,7 +79,7 @@ def folder_option(function: F) -> F:
 def desk(given: str | None, *, read_only: bool = False) -> Iterator[Desk]:
     """Open the registry that was named or is nearest, and close it at the end."""
     context = click.get_current_context(silent=True)
-    named = given or (context.find_root().obj if context else None)
+    named = given or (context.obj if context else None)
     root = wiring.find_root(named)
     registry = wiring.open_registry(root, read_only=read_only)
     try:
@@ -117,6 +120,15 @@ def plain(text: str) -> str:
     return text.encode(sys.stdout.encoding or "ascii", "replace").decode(
         sys.stdout.encoding or "ascii"
     )
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return safe text in lines of at most a width; a command in backticks stays in one piece."""
+    import textwrap
+
+    kept = re.sub(r"`[^`]*`", lambda match: match[0].replace(" ", _GLUE), shown(text))
+    lines = textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_GLUE, " ") for line in lines] or [""]
 
 
 def say(text: str = "", *, bold: bool = False, dim: bool = False) -> None:
