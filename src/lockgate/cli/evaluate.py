@@ -53,26 +53,19 @@ def evaluate_command(
     completed run is not repeated unless --fresh; then all completed runs count together, case by
     case, so nobody re-rolls until it passes. Ctrl-C keeps what was answered.
     """
+    if resume and (fresh or repeats or suite):
+        raise UsageMistake(
+            "--resume goes on with a run as it was begun",
+            hint="leave out --fresh, --repeats and --suite",
+        )
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
         apply_new_suites(at, name)
-        candidate = choose_candidate(at, name, version)
         if resume:
-            record = at.registry.runs.get(resume)
-            if version and record.run.version != candidate.id:
-                raise UsageMistake(
-                    f"run `{resume}` is not a run of `{version}`",
-                    hint=f"`lockgate evaluate --resume {resume} -s {name}`",
-                )
-            candidate = at.registry.versions.get(record.run.version) or candidate
-            wanted = [info for info in _suites(at, name, None) if info.digest == record.run.suite]
-            if not wanted:
-                raise UsageMistake(
-                    f"run `{resume}` is on a suite that is no longer applied",
-                    hint=f"`lockgate evaluate {candidate.label} -s {name}`",
-                )
-            results = [_run(at, candidate, wanted[0], jobs, None, record, as_json)]
+            candidate, record, info = _resumed(at, name, version, resume)
+            results = [_run(at, candidate, info, jobs, None, record, as_json)]
         else:
+            candidate = choose_candidate(at, name, version)
             results = [
                 _one(at, candidate, info, jobs, repeats, fresh, as_json)
                 for info in _suites(at, name, suite)
@@ -83,18 +76,45 @@ def evaluate_command(
     tell(f"next: `lockgate gate {candidate.label} --to ENV -s {name}`")
 
 
+def _resumed(
+    at: Desk, system: str, text: str | None, run: str
+) -> tuple[Version, RunRecord, SuiteInfo]:
+    """Return the version, the record and the suite of a run that is to go on."""
+    record = at.registry.runs.get(run)
+    candidate = at.registry.versions.get(record.run.version)
+    assert candidate is not None  # a run is always of a registered version
+    here = f"`lockgate evaluate {candidate.label} -s {candidate.system}"
+    asked = choose_candidate(at, system, text) if text is not None else candidate
+    if asked.id != candidate.id or candidate.system != system:
+        raise UsageMistake(
+            f"run `{run}` is of `{candidate.label}` of `{candidate.system}`",
+            hint=f"{here} --resume {record.run.id}`",
+        )
+    for info in _suites(at, candidate.system, None):
+        if info.digest == record.run.suite:
+            return candidate, record, info
+    raise UsageMistake(
+        f"run `{run}` is on a suite that is no longer applied",
+        hint=f"begin a new one: {here}`",
+    )
+
+
 def choose_candidate(at: Desk, system: str, text: str | None) -> Version:
     """Return the version that was named, else the folder's, else the newest release."""
     if text is not None:
         return wiring.choose_version(at.registry, system, text)
-    newest = at.registry.versions.page(system, limit=1)
-    if not newest:
-        raise UsageMistake(
-            f"nothing of `{system}` is registered yet", hint="`lockgate register -m REASON`"
-        )
     locked = wiring.locked_version(at.root, system)
     found = at.registry.versions.get(locked) if locked else None
-    return found or newest[0]
+    if found is not None:
+        return found
+    versions = at.registry.versions
+    newest = versions.page(system, limit=1, track="release") or versions.page(system, limit=1)
+    if not newest:
+        raise UsageMistake(
+            f"nothing of `{system}` is registered yet",
+            hint=f"`lockgate register -s {system} -m REASON`",
+        )
+    return newest[0]
 
 
 def _suites(at: Desk, system: str, wanted: str | None) -> list[SuiteInfo]:
@@ -109,7 +129,7 @@ def _suites(at: Desk, system: str, wanted: str | None) -> list[SuiteInfo]:
     if wanted not in applied:
         raise UsageMistake(
             f"no suite `{wanted}` is applied for `{system}`",
-            hint=f"there are {', '.join(applied) or 'none'}; `lockgate suite` lists them",
+            hint=f"applied are {', '.join(applied) or 'none'}; `lockgate suite` lists the files too",
         )
     return [applied[wanted]]
 
