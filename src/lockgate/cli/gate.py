@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 
 from lockgate import wiring
@@ -15,6 +17,7 @@ from lockgate.cli.common import (
     say,
     system_option,
     tell,
+    wrapped,
 )
 from lockgate.cli.evaluate import choose_candidate
 from lockgate.cli.live import follow
@@ -29,7 +32,8 @@ from lockgate.shown import shown
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 4}
 WAITING = 7
 WIDTH = 79
-NAME_WIDTH = 23
+NARROWEST_NAME, USUAL_NAME, WIDEST_NAME = 16, 23, 30
+"""Between these the column of the rules' names is as wide as the longest of them."""
 
 
 @click.command("gate", short_help="Decide whether a version may go to an environment.")
@@ -71,13 +75,19 @@ def gate_command(
             reverting=reverting,
             again=again,
         )
-        extra = standing(at.registry, decision, target, promoter=at.actor)
+        live = at.registry.releases.live(name, environment)
+        is_live = live is not None and live.attempt.version == candidate.id
+        # What is live already is not promoted again, so nothing else has to hold for it.
+        extra = [] if is_live else standing(at.registry, decision, target, promoter=at.actor)
     code = exit_code(decision, extra)
     if as_json:
         emit(decision_body(decision, candidate, extra, code))
     else:
         show_decision(decision, candidate.label, extra)
-        tell(next_line(decision, candidate, target, extra))
+        if is_live:
+            tell(f"{candidate.label} is live in {environment} already: there is nothing to promote")
+        else:
+            tell(next_line(decision, candidate, target, extra))
     return code
 
 
@@ -121,23 +131,32 @@ def show_decision(decision: Decision, label: str, extra: list[Finding] | None = 
     state = {"pass": "pass", "fail": "fail"}.get(decision.outcome, "inconclusive")
     word = {"pass": "passes", "fail": "refused", "inconclusive": "inconclusive"}[decision.outcome]
     say(f"{mark(state)} gate: {label} to {decision.environment} {word}", bold=True)
-    for finding in (*decision.findings, *(extra or [] if decision.promotable else [])):
-        show_finding(finding)
+    findings = (*decision.findings, *(extra or [] if decision.promotable else []))
+    width = name_width(findings)
+    for finding in findings:
+        show_finding(finding, width)
 
 
-def show_finding(finding: Finding) -> None:
-    """Print one finding, wrapped under its reason, with its hint where it did not pass."""
-    import textwrap
+def name_width(findings: Iterable[Finding]) -> int:
+    """Return how wide the column of the rules' names has to be."""
+    names = [len(shown(finding.rule)) for finding in findings]
+    return min(max([NARROWEST_NAME, *names]), WIDEST_NAME)
 
+
+def show_finding(finding: Finding, width: int = USUAL_NAME) -> None:
+    """Print one finding, its reason wrapped in a column, with its hint where it did not pass."""
     name = shown(finding.rule)
-    indent = NAME_WIDTH + 6
-    wrapped = textwrap.wrap(shown(finding.reason), WIDTH - indent) or [""]
-    say(f"  {mark(finding.outcome)} {name:<{NAME_WIDTH}}  {wrapped[0]}")
-    for line in wrapped[1:]:
+    indent = width + 6
+    lines = wrapped(finding.reason, WIDTH - indent)
+    if len(name) > width:
+        say(f"  {mark(finding.outcome)} {name}")
+    else:
+        say(f"  {mark(finding.outcome)} {name:<{width}}  {lines.pop(0)}")
+    for line in lines:
         say(f"{'':<{indent}}{line}")
     if finding.hint and finding.outcome in ("fail", "inconclusive", "waiting"):
-        for line in textwrap.wrap(f"hint: {shown(finding.hint)}", WIDTH - indent):
-            say(f"{'':<{indent}}{line}", dim=True)
+        for number, line in enumerate(wrapped(finding.hint, WIDTH - 10)):
+            say(f"    {'      ' if number else 'hint: '}{line}", dim=True)
 
 
 def next_line(

@@ -11,7 +11,7 @@ from lockgate import wiring
 from lockgate.cli.applied import apply_new_suites, apply_policy_file
 from lockgate.cli.change import show_change
 from lockgate.cli.common import Desk, emit, json_option, mark, say, tell
-from lockgate.cli.gate import show_decision, show_finding
+from lockgate.cli.gate import name_width, show_decision, show_finding
 from lockgate.cli.live import show_run
 from lockgate.cli.promote import show_promoted
 from lockgate.cli.register import show_registered
@@ -151,6 +151,7 @@ def _tell_decision(event: Event) -> None:
         show_decision(decision, event.label)
         return
     say(f"{mark('pass')} gate: {event.label} to {decision.environment} passes", bold=True)
-    for finding in (*decision.findings, *event.more):
+    findings = (*decision.findings, *event.more)
+    for finding in findings:
         if finding.numbers is not None or finding.outcome == "waiting":
-            show_finding(finding)
+            show_finding(finding, name_width(findings))
