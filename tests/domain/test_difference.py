@@ -43,7 +43,7 @@ def test_equal_definitions_do_not_differ() -> None:
 
 
 def test_a_setting_reads_as_before_and_after() -> None:
-    """A changed setting names both values, one that came only its value, one that went says it is not set."""
+    """A changed setting names both values; one that went says that it is not set any more."""
     before = definition(generation={"temperature": 0.0, "seed": 1})
     after = definition(generation={"temperature": 0.7, "stop": ["\n"]})
     assert [change.text() for change in difference(before, after).settings] == [
