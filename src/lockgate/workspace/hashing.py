@@ -341,11 +341,13 @@ class _Work:
                 self.refuse(path, trouble_of(error))
 
     def _carefully(self, folder: int, whole: str, buffer: memoryview) -> Source:
-        """Hash a file of any size, looking at it before and after."""
+        """Hash a file of any size, looking at it before and after.
+
+        Small files come here only when they are too young to be remembered.
+        """
         descriptor, before = open_below(folder, whole.rpartition("/")[2])
         try:
-            is_large = before.st_size >= LARGE_BYTES
-            digest = self._cache.get(whole, before) if self._cache and is_large else None
+            digest = self._cache.get(whole, before) if self._cache else None
             if digest is None:
                 began = time.time_ns()
                 digest = self._digest(descriptor, buffer)
@@ -355,7 +357,7 @@ class _Work:
                         "changed while it was hashed",
                         "run the command again when nothing writes it",
                     )
-                if self._cache and is_large:
+                if self._cache:
                     self._cache.put(whole, before, digest, hashed_at_ns=began)
         finally:
             os.close(descriptor)
