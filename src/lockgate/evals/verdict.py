@@ -91,14 +91,10 @@ def _limits(rule: Rule, suite: Suite, label: str, candidate: CaseScores, value: 
         scores, weights = _weighted(suite, candidate.scores[rule.metric])
         n = len(scores)
         interval = score_interval(scores, rule.confidence or 0.95, weights)
-    low = high = value
     if rule.confidence is not None and interval is not None:
-        low, high = interval.lower, interval.upper
-    outcome = "pass"
-    if (rule.min is not None and high < rule.min) or (rule.max is not None and low > rule.max):
-        outcome = "fail"
-    elif (rule.min is not None and low < rule.min) or (rule.max is not None and high > rule.max):
-        outcome = "inconclusive"
+        outcome = _side(rule, interval.lower, interval.upper)
+    else:  # a value at the limit meets it, however its mean was rounded
+        outcome = "fail" if _side(rule, value - SAME, value + SAME) == "fail" else "pass"
     shown = figures.metric(rule.metric, value)
     if interval is not None:
         shown += f" {figures.interval(interval.lower, interval.upper)}"
@@ -125,6 +121,16 @@ def _limits(rule: Rule, suite: Suite, label: str, candidate: CaseScores, value: 
             "n": n,
         },
     )
+
+
+def _side(rule: Rule, low: float, high: float) -> str:
+    """Say on which side of a rule's limits everything from `low` to `high` lies."""
+    least, most = rule.min, rule.max
+    if (least is not None and high < least) or (most is not None and low > most):
+        return "fail"
+    if (least is not None and low < least) or (most is not None and high > most):
+        return "inconclusive"
+    return "pass"
 
 
 def _limit_text(rule: Rule) -> str:
@@ -178,7 +184,7 @@ def _drop(
         )
     counts = f"won {paired.won}, lost {paired.lost}, tied {paired.tied} against {baseline.label}"
     reason = f"{figures.signed(paired.difference)}"
-    outcome = "pass" if paired.difference >= -allowed else "fail"
+    outcome = "pass" if paired.difference >= -allowed - SAME else "fail"
     hint = ""
     if paired.interval is not None:
         low, high = paired.interval.lower, paired.interval.upper
@@ -203,7 +209,7 @@ def _more_for_drop(
     gap = allowed + paired.difference
     if gap <= 0:
         return (
-            f"the loss of {figures.score(-paired.difference)} is at or over the limit: "
+            f"the loss of {figures.score(abs(paired.difference))} is at or over the limit: "
             "improve the version, more cases are unlikely to clear it"
         )
     if allowed > 0:
