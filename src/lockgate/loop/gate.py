@@ -300,7 +300,8 @@ def _suite_findings(
     ours = registry.runs.completed(version.id, info.digest)
     pool = registry.runs.pooled(record.run.id for record in ours)
     runs = [DecisionRun(record.run.id, version.id, "candidate") for record in ours]
-    errors = max(record.end.errors for record in ours if record.end is not None)
+    # One run with enough answers is enough: they all count, and the others only add to them.
+    errors = min(record.end.errors for record in ours if record.end is not None)
     allowed = case.rules.max_errors if case.rules else 0
     findings = [
         Finding(
@@ -330,18 +331,31 @@ def _outcome(case: _Case, findings: list[Finding]) -> tuple[str, bool, int]:
     """Return outcome, whether it can be promoted, and how many approvals that needs."""
     if any(finding.outcome == "fail" for finding in findings):
         return "fail", False, case.environment.approvals
-    handling = {
-        name: rule.on_inconclusive
-        for rule in _rules(case)
-        for name in (f"{rule.suite} {rule.metric}", f"{rule.suite} {rule.metric} drop")
-    }
     asked = {
-        handling.get(finding.rule, "block")
+        handling
         for finding in findings
         if finding.outcome == "inconclusive"
+        for handling in _handlings(case, finding)
     }
     if not asked - {"allow"}:
         return "pass", True, case.environment.approvals
     if "block" in asked or not case.environment.reviewers:
         return "inconclusive", False, case.environment.approvals
     return "inconclusive", True, max(case.environment.approvals, 1)
+
+
+def _handlings(case: _Case, finding: Finding) -> set[str]:
+    """Return what the rules that may have led to an open question say about it.
+
+    Several rules may be about one metric; the one that only limits a drop has no say about a
+    minimum, and of two that limit the same the stricter one counts.
+    """
+    found = set()
+    for rule in _rules(case):
+        name = f"{rule.suite} {rule.metric}"
+        has_limit = rule.min is not None or rule.max is not None
+        if (has_limit and finding.rule == name) or (
+            rule.max_drop is not None and finding.rule == f"{name} drop"
+        ):
+            found.add(rule.on_inconclusive)
+    return found or {"block"}
