@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from lockgate import wiring
@@ -16,13 +19,20 @@ from lockgate.cli.common import (
     say,
     system_option,
     tell,
+    wrapped,
 )
-from lockgate.domain.policy import Environment, Policy, Rule
-from lockgate.errors import LockgateError
+from lockgate.cli.exits import fail
+from lockgate.domain import figures
+from lockgate.domain.policy import Environment, Policy, Rule, SystemRules
+from lockgate.errors import LockgateError, UsageMistake, WaitingForPerson
 from lockgate.loop.apply import Application, apply_policy, apply_suite
 from lockgate.shown import shown
 
+if TYPE_CHECKING:
+    from lockgate.workspace.suites import SuiteFile
 
+
+_WIDTH = 79
 _POLICY_HINTS = {
     "differs from what is applied": "`lockgate policy apply` makes the file count",
     "is missing": "`lockgate init` writes it back",
@@ -65,7 +75,8 @@ def policy_command(ctx: click.Context, registry: str | None, as_json: bool) -> N
 @policy_command.command("apply", short_help="Make policy.toml count.")
 @registry_option
 @json_option
-def policy_apply_command(registry: str | None, as_json: bool) -> None:
+@click.pass_context
+def policy_apply_command(ctx: click.Context, registry: str | None, as_json: bool) -> None:
     """Make policy.toml count from here on.
 
     Where the applied policy has environments with reviewers, this proposes the change and exits
@@ -73,10 +84,15 @@ def policy_apply_command(registry: str | None, as_json: bool) -> None:
     """
     with desk(registry) as at:
         done = apply_policy_file(at)
-    if as_json:
+    if as_json or _asked_before(ctx):
         emit(done)
     else:
         _say_applied(done)
+
+
+def _asked_before(ctx: click.Context) -> bool:
+    """Tell whether `--json` stood between the group and `apply`."""
+    return bool(ctx.parent and ctx.parent.params.get("as_json"))
 
 
 def apply_policy_file(at: Desk) -> Application:
@@ -116,57 +132,102 @@ def suite_command(
         emit(states)
         return
     rows = [
-        (state["system"], state["name"], state["cases"], (state["digest"] or "")[:8], state["file"])
+        (
+            state["system"],
+            state["name"],
+            "-" if state["cases"] is None else f"{state['cases']} cases",
+            (state["digest"] or "-")[:8],
+            state["file"],
+        )
         for state in states
     ]
     for line in columns(rows, right=(2,)):
         say(line)
-    if any(state["file"] not in ("applied",) for state in states):
+    if not rows:
+        say("there is no suite yet")
+        tell("next: write suites/NAME.toml with its cases, then `lockgate suite apply`")
+    elif any(state["file"] in ("new", "differs") for state in states):
         tell("hint: `lockgate suite apply` makes the files count")
+    elif any(state["file"] not in ("applied", "missing") for state in states):
+        tell("hint: correct the file, then `lockgate suite apply`")
 
 
 @suite_command.command("apply", short_help="Make the suite files count.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @registry_option
 @json_option
-def suite_apply_command(names: tuple[str, ...], registry: str | None, as_json: bool) -> None:
+@click.pass_context
+def suite_apply_command(
+    ctx: click.Context, names: tuple[str, ...], registry: str | None, as_json: bool
+) -> int:
     """Make suite files count from here on; all of them, or those named.
 
     A new suite applies at once. A change to one that counts waits for reviewers where the policy
     has any, and voids runs made with the old cases.
     """
+    as_json = as_json or _asked_before(ctx)
+    done: list[Application] = []
+    waiting: list[LockgateError] = []
     with desk(registry) as at:
-        done, waiting = [], []
-        for name in names or tuple(wiring.suite_files(at.root)):
+        for file in _read_all(at, names or tuple(wiring.suite_files(at.root))):
             try:
-                done.append(_apply_suite_file(at, name))
-            except LockgateError as error:
-                if error.exit_code != 7:
-                    raise
+                done.append(_apply_suite_file(at, file))
+            except WaitingForPerson as error:
                 waiting.append(error)
+    if waiting:
+        if not as_json:
+            for application in done:
+                _say_applied(application)
+        problem = WaitingForPerson(
+            "; ".join(error.what for error in waiting),
+            problems=[line for error in waiting for line in error.problems],
+            hint=waiting[0].hint,
+        )
+        return fail(problem, as_json=as_json, data={"applied": done})
     if as_json:
         emit(done)
+    elif not done:
+        say("there is no suite file in suites/")
     else:
         for application in done:
             _say_applied(application)
-    if waiting:
-        raise waiting[0]
+    return 0
 
 
 def apply_new_suites(at: Desk, system: str) -> None:
     """Apply suites under names that count nowhere yet: they only add to what is asked."""
-    for name in wiring.suite_files(at.root):
-        if wiring.suite_file_system(at.root, name) != system:
-            continue
-        if name in at.registry.applied.suites(system):
-            continue
-        _say_applied(_apply_suite_file(at, name), to_stderr=True)
+    known = at.registry.applied.suites(system)
+    new = [
+        name
+        for name in wiring.suite_files(at.root)
+        if name not in known and wiring.suite_file_system(at.root, name) == system
+    ]
+    for file in _read_all(at, new):
+        _say_applied(_apply_suite_file(at, file), to_stderr=True)
 
 
-def _apply_suite_file(at: Desk, name: str) -> Application:
+def _read_all(at: Desk, names: Sequence[str]) -> list[SuiteFile]:
+    """Read suite files, all of them before the first is applied; every mistake is told."""
     from lockgate.workspace.suites import read_suite
 
-    file = read_suite(at.root, name)
+    files, mistakes = [], []
+    for name in names:
+        try:
+            files.append(read_suite(at.root, name))
+        except LockgateError as error:
+            mistakes.append(error)
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    if mistakes:
+        raise UsageMistake(
+            f"{len(mistakes)} suite files cannot be read",
+            problems=[line for error in mistakes for line in (error.what, *error.problems)],
+            hint="correct them, then `lockgate suite` says what is left",
+        )
+    return files
+
+
+def _apply_suite_file(at: Desk, file: SuiteFile) -> Application:
     return apply_suite(
         at.registry,
         file.suite,
@@ -187,12 +248,28 @@ def _show_policy(policy: Policy) -> None:
         say(f"{environment.name}  {environment.stakes} stakes", bold=True)
         for line in _asks(environment):
             say(f"    {shown(line)}")
+        for name, rules in environment.systems.items():
+            say(f"    {shown(name)}")
+            _show_rules(rules)
+
+
+def _show_rules(rules: SystemRules) -> None:
+    rows = [(f"{rule.suite} {rule.metric}", _limits(rule)) for rule in rules.rules]
+    rows.append(("failed cases", f"at most {rules.max_errors} in a run"))
+    width = max(len(shown(name)) for name, _ in rows)
+    for name, limits in rows:
+        lines = wrapped(limits, max(_WIDTH - width - 10, 30))
+        say(f"        {shown(name):<{width}}  {lines[0]}")
+        for line in lines[1:]:
+            say(f"        {'':<{width}}  {line}")
 
 
 def _asks(environment: Environment) -> list[str]:
     from lockgate.domain.times import duration_text
 
     lines = [f"a decision stands for {duration_text(environment.max_age)}"]
+    if environment.rehearsal:
+        lines.append(f"rehearsals happen here, for {environment.protects or 'no other'}")
     if environment.requires:
         lines.append(f"requires a promotion to {', '.join(environment.requires)} first")
     if environment.approvals:
@@ -202,21 +279,18 @@ def _asks(environment: Environment) -> list[str]:
         )
     for freeze in environment.freeze:
         lines.append(f"frozen {freeze.start} to {freeze.until} {freeze.tz}: {freeze.reason}")
-    for name, rules in environment.systems.items():
-        lines += [f"{name}: {_rule_text(rule)}" for rule in rules.rules]
-        lines.append(f"{name}: at most {rules.max_errors} failed cases in a run")
     return lines
 
 
-def _rule_text(rule: Rule) -> str:
-    parts = [f"{rule.suite} {rule.metric}"]
+def _limits(rule: Rule) -> str:
+    parts = []
     if rule.min is not None:
-        parts.append(f"at least {rule.min:g}")
+        parts.append(f"at least {figures.metric(rule.metric, rule.min)}")
     if rule.max is not None:
-        parts.append(f"at most {rule.max:g}")
+        parts.append(f"at most {figures.metric(rule.metric, rule.max)}")
     if rule.max_drop is not None:
-        parts.append(f"may drop by {rule.max_drop:g}")
+        parts.append(f"drop at most {figures.metric(rule.metric, rule.max_drop)}")
+    text = ", ".join(parts)
     if rule.confidence is not None:
-        parts.append(f"shown with {rule.confidence:.0%} confidence")
-        parts.append(f"else {rule.on_inconclusive}")
-    return ", ".join(parts)
+        text += f" ({rule.confidence:.0%} sure, else {rule.on_inconclusive})"
+    return text

@@ -20,12 +20,13 @@ from lockgate.cli.common import (
     registry_option,
     say,
     system_option,
-    tell,
 )
 from lockgate.cli.evaluate import choose_candidate
+from lockgate.cli.exits import fail
 from lockgate.cli.gate import show_decision
 from lockgate.cli.live import follow, show_run
 from lockgate.cli.register import registered_body, show_registered
+from lockgate.errors import LockgateError, Refused
 from lockgate.loop.gate import decide, gaps
 from lockgate.loop.promote import Promoted, promote
 from lockgate.loop.ship import ShipStep, ship
@@ -76,8 +77,6 @@ def promote_command(
 
 
 def _check_live_evaluated(at: Desk, candidate: Any, environment: str) -> None:
-    from lockgate.errors import Refused
-
     policy = wiring.applied_policy(at.registry)
     missing = gaps(at.registry, candidate, environment, policy)
     lacking = [gap for gap in missing if gap.is_live]
@@ -85,7 +84,8 @@ def _check_live_evaluated(at: Desk, candidate: Any, environment: str) -> None:
         raise Refused(
             f"{lacking[0].version.label}, which is live in {environment}, has no run on "
             f"`{lacking[0].suite.name}` to compare with",
-            hint=f"`lockgate gate {candidate.label} --to {environment}` evaluates it first",
+            hint=f"`lockgate gate {candidate.label} --to {environment} -s {candidate.system}` "
+            "evaluates it first",
         )
 
 
@@ -139,7 +139,7 @@ def ship_command(
     system: str | None,
     registry: str | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Change, register, evaluate, gate, promote: in order, through every required environment.
 
     It stops at the first refusal, or where a reviewer has to say yes (exit code 7). Run it again
@@ -165,18 +165,24 @@ def ship_command(
         done: list[dict[str, object]] = []
         label = ""
         try:
-            for step in _runs_followed(steps, as_json):
+            for step in _runs_followed(at, draft.system, steps, as_json):
                 done.append(_step_body(step))
                 if step.step == "register":
                     label = step.result.version.label
                 if not as_json:
                     _show_step(step, label)
-        finally:
-            if as_json:
-                emit({"steps": done})
+        except LockgateError as error:
+            if not as_json:
+                raise
+            return fail(error, as_json=True, data={"steps": done})
+    if as_json:
+        emit({"steps": done})
+    return 0
 
 
-def _runs_followed(steps: Iterator[ShipStep], as_json: bool) -> Iterator[ShipStep]:
+def _runs_followed(
+    at: Desk, system: str, steps: Iterator[ShipStep], as_json: bool
+) -> Iterator[ShipStep]:
     """Show runs as they go and hand on the other steps, and each run's end."""
     for step in steps:
         if step.step != "evaluate" or step.state == "skipped":
@@ -193,11 +199,17 @@ def _runs_followed(steps: Iterator[ShipStep], as_json: bool) -> Iterator[ShipSte
                     ended.append(following)
                 yield following.result[1]
 
-        last = follow(progresses(), gap.version.label, None)
+        baseline = None if gap.is_live else _live_label(at, system, step.environment or "")
+        last = follow(progresses(), gap.version.label, baseline)
         if not as_json:
-            baseline = "live" if any(tally.baseline is not None for tally in last.tallies) else None
             show_run(last, gap.version.label, baseline)
         yield ended[0]
+
+
+def _live_label(at: Desk, system: str, environment: str) -> str | None:
+    live = at.registry.releases.live(system, environment)
+    version = at.registry.versions.get(live.attempt.version or "") if live else None
+    return version.label if version else None
 
 
 def _show_step(step: ShipStep, label: str) -> None:
@@ -213,7 +225,6 @@ def _show_step(step: ShipStep, label: str) -> None:
         say(f"{mark('pass')} live in {step.environment} already")
     elif step.step == "promote":
         show_promoted(step.result)
-        tell(f"back: `lockgate status` shows the way back from {step.environment}")
 
 
 def _step_body(step: ShipStep) -> dict[str, object]:
