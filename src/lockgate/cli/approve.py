@@ -10,7 +10,6 @@ from lockgate import wiring
 from lockgate.cli.common import (
     Desk,
     F,
-    columns,
     desk,
     emit,
     json_option,
@@ -36,7 +35,7 @@ MAX_TAKEN_BYTES = 64 * 1024
 
 
 def _options(function: F) -> F:
-    for option in (
+    options = (
         click.option("--to", "environment", metavar="ENV", help="The environment."),
         click.option("--proposal", metavar="ID", help="A proposed policy or suite instead."),
         click.option("-m", "--note", default="", metavar="NOTE", help="A word for the record."),
@@ -49,7 +48,8 @@ def _options(function: F) -> F:
         system_option,
         registry_option,
         json_option,
-    ):
+    )
+    for option in reversed(options):
         function = option(function)
     return function
 
@@ -107,7 +107,7 @@ def _answer(
             label = candidate.label
         if ask:
             click.echo(request_text(at.registry, subject, word, label).decode(), nl=False)
-            tell("save this text, then: ssh-keygen -Y sign -n lockgate -f KEY FILE")
+            tell(_after_asking(word, subject, label))
             return
         text = request_text(at.registry, subject, word, label)
         said = Word(
@@ -121,8 +121,21 @@ def _answer(
     state = "pass" if word == "yes" else "fail"
     what = f"{label} to {environment}" if label else f"proposal {subject.id[:12]}"
     say(f"{mark(state)} {shown(approval.signer)} says {word} to {what}  ({how})")
-    if word == "yes" and label:
-        tell(f"next: `lockgate promote {label} --to {environment}`")
+    if word == "yes" and isinstance(subject, Decision):
+        tell(f"next: `lockgate promote {label} --to {environment} -s {subject.system}`")
+    elif word == "yes" and isinstance(subject, Proposal):
+        tell(f"next: `lockgate {subject.kind} apply`")
+
+
+def _after_asking(word: str, subject: Decision | Proposal, label: str) -> str:
+    command = "approve" if word == "yes" else "reject"
+    what = f"--proposal {subject.id[:12]}"
+    if isinstance(subject, Decision):
+        what = f"{label} --to {subject.environment} -s {subject.system}"
+    return (
+        "next: save this text as FILE, sign it with `ssh-keygen -Y sign -n lockgate -f KEY FILE`, "
+        f"and bring FILE.sig back: `lockgate {command} {what} --take FILE`"
+    )
 
 
 def _record(
@@ -151,13 +164,21 @@ def _decision(
     name = wiring.choose_system(at.registry, system)
     version = wiring.choose_version(at.registry, name, text)
     if environment is None:
-        raise UsageMistake("say for which environment", hint=f"`lockgate approve {text} --to ENV`")
-    wiring.applied_policy(at.registry).environment(environment)
+        raise UsageMistake(
+            "say for which environment",
+            hint=f"`lockgate approve {text} --to ENV`; `lockgate approve` lists what waits",
+        )
+    target = wiring.applied_policy(at.registry).environment(environment)
     decision = at.registry.releases.newest_decision(version.id, environment)
     if decision is None:
         raise Refused(
             f"the gate has not decided about {version.label} and {environment} yet",
             hint=f"`lockgate gate {version.label} --to {environment} -s {name}`",
+        )
+    if not decision.approvals_needed and not target.reviewers:
+        raise Refused(
+            f"{environment} asks no reviewer: {version.label} needs no approval there",
+            hint=f"`lockgate promote {version.label} --to {environment} -s {name}`",
         )
     return version, decision
 
@@ -193,10 +214,22 @@ def _taken(take: str, text: bytes) -> str:
         ) from error
 
 
+def _is_live(at: Desk, decision: Decision | None) -> bool:
+    """Tell whether a decision asks about what is live already: nobody waits for that."""
+    if decision is None:
+        return False
+    live = at.registry.releases.live(decision.system, decision.environment)
+    return live is not None and live.attempt.version == decision.version
+
+
 def _list(at: Desk, system: str | None, as_json: bool) -> None:
     policy = wiring.applied_policy(at.registry)
     systems = [system] if system else at.registry.versions.systems()
-    found = requests(at.registry, policy, systems)
+    found = [
+        request
+        for request in requests(at.registry, policy, systems)
+        if not _is_live(at, request.decision)
+    ]
     if as_json:
         emit(
             [
@@ -214,7 +247,6 @@ def _list(at: Desk, system: str | None, as_json: bool) -> None:
     if not found:
         say("nothing waits for a reviewer")
         return
-    rows = []
     for request in found:
         command = f"lockgate approve --proposal {request.subject[:12]}"
         if request.decision is not None:
@@ -224,6 +256,7 @@ def _list(at: Desk, system: str | None, as_json: bool) -> None:
                 f"lockgate approve {label} --to {request.decision.environment}"
                 f" -s {request.decision.system}"
             )
-        rows.append((request.what, f"{request.given} of {request.needed}", command))
-    for line in columns(rows):
-        say(f"{mark('waiting')} {line}")
+        names = " or ".join(request.reviewers)
+        say(f"{mark('waiting')} {shown(request.what)}")
+        say(f"    {request.given} of {request.needed} approvals, from {shown(names)}")
+        say(f"    {command}")
