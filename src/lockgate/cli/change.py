@@ -15,6 +15,7 @@ from lockgate.cli.common import (
     say,
     system_option,
     tell,
+    wrapped,
 )
 from lockgate.loop.change import Change, change
 from lockgate.shown import shown
@@ -77,10 +78,14 @@ def show_change(changed: Change) -> None:
     else:
         say(f"{mark('running')} {changed.system} against {parent}", bold=False)
         for line in changed.difference.summary():
-            say(f"    {shown(line)}")
+            first, *others = wrapped(line, 75)
+            say(f"    {first}")
+            for other in others:
+                say(f"      {other}")
     if changed.unclaimed:
         count = len(changed.unclaimed)
-        say(f"{mark('inconclusive')} {count} file{'s' if count > 1 else ''} no component claims:")
+        claims = "files that no component claims" if count > 1 else "file that no component claims"
+        say(f"{mark('inconclusive')} {count} {claims}:")
         for path in changed.unclaimed[:8]:
             say(f"    {shown(path)}")
         if count > 8:

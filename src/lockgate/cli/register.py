@@ -18,8 +18,9 @@ from lockgate.cli.common import (
     say,
     system_option,
     tell,
+    wrapped,
 )
-from lockgate.errors import UsageMistake
+from lockgate.errors import LockgateError, RegistryTrouble, UsageMistake
 from lockgate.loop.register import Registered, register, register_from
 from lockgate.shown import shown
 
@@ -63,9 +64,7 @@ def register_command(
             winner = wiring.choose_version(at.registry, name, source)
             done = register_from(at.registry, winner, reason=reason, actor=at.actor, owner=owner)
         else:
-            done = _from_folder(
-                at, system, folder, reason, owner, parent, experiment, keep_secrets
-            )
+            done = _from_folder(at, system, folder, reason, owner, parent, experiment, keep_secrets)
     if as_json:
         emit(registered_body(done))
         return
@@ -98,7 +97,15 @@ def _from_folder(
         find_secrets=wiring.find_secrets,
         keep_secrets=keep_secrets,
     )
-    wiring.write_lock(where, at.registry, done.version)
+    try:
+        wiring.write_lock(where, at.registry, done.version)
+    except LockgateError as error:
+        version = done.version
+        raise RegistryTrouble(
+            f"{version.label} is registered, but its folder cannot note that: {error.what}",
+            hint=f"make it writable and register again, or go on: `lockgate evaluate "
+            f"{version.label} -s {version.system}`",
+        ) from error
     return done
 
 
@@ -118,7 +125,9 @@ def show_registered(done: Registered) -> None:
     if done.is_new:
         say(
             f"{mark('pass')} registered {version.label}  {version.id[:8]}  {origin} "
-            f"by {shown(version.owner)}: {shown(version.reason.splitlines()[0])}"
+            f"by {shown(version.owner)}"
         )
+        for line in wrapped(version.reason.splitlines()[0], 75):
+            say(f"    {line}")
     else:
         say(f"{mark('pass')} {version.label}  {version.id[:8]}  is registered already")
