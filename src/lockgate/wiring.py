@@ -166,7 +166,7 @@ def system_folder(root: Path, system: str | None, given: str | None) -> Path:
     near = find_folder(Path.cwd())
     if near is not None and (system is None or folder_system(near) == system):
         return near
-    folders = {folder_system(folder): folder for folder in _system_folders(root)}
+    folders = {folder_system(folder): folder for folder in system_folders(root)}
     if system in folders:
         return folders[system]
     names = ", ".join(sorted(name for name in folders if name is not None))
@@ -180,7 +180,8 @@ def system_folder(root: Path, system: str | None, given: str | None) -> Path:
     if not folders:
         raise UsageMistake(
             f"there is no lockgate.toml here, above, or in a folder of `{root / 'systems'}`",
-            hint="it says what a version is made of: `lockgate init` writes a first one",
+            hint="`lockgate init` writes a first one, `lockgate checkout VERSION DIR` one that is "
+            "registered",
         )
     raise several_systems(names)
 
@@ -199,7 +200,7 @@ def _given_folder(given: str, system: str | None) -> Path:
     return folder
 
 
-def _system_folders(root: Path) -> list[Path]:
+def system_folders(root: Path) -> list[Path]:
     """Return the folders of a registry that hold lockgate.toml, in the usual places."""
     found = [*root.glob("*/lockgate.toml"), *(root / "systems").glob("*/lockgate.toml")]
     return [path.parent for path in sorted(found)] + (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,8 +18,17 @@ from lockgate.cli.gate import name_width, show_decision, show_finding
 from lockgate.cli.live import show_run
 from lockgate.cli.promote import show_promoted
 from lockgate.cli.register import show_registered
-from lockgate.domain.version import system_name_problem
-from lockgate.errors import LockgateError, UsageMistake
+from lockgate.domain.version import person_problem, system_name_problem
+from lockgate.errors import (
+    Inconclusive,
+    Interrupted,
+    LockgateError,
+    Refused,
+    RegistryTrouble,
+    UsageMistake,
+    WaitingForPerson,
+)
+from lockgate.ports import Registry
 from lockgate.shown import shown
 from lockgate.story.replay import Event, Stage
 from lockgate.story.sample import copy_sample
@@ -24,38 +36,101 @@ from lockgate.story.starter import write_starter
 
 
 @click.command("init", short_help="Make a registry with a small system that runs.")
-@click.argument("folder", default=".", metavar="[DIR]")
-@click.option("-s", "--system", default="first-system", metavar="NAME", help="The system's name.")
+@click.argument("folder", required=False, metavar="[DIR]")
+@click.option("-s", "--system", metavar="NAME", help="The system's name; else first-system.")
 @click.option("--owner", metavar="NAME", help="Who answers for it; else you.")
 @json_option
-def init_command(folder: str, system: str, owner: str | None, as_json: bool) -> None:
+def init_command(folder: str | None, system: str | None, owner: str | None, as_json: bool) -> None:
     """Make a registry in DIR, with a policy, a small system and a suite that judges it.
 
-    Files that are there already are left alone. The loop can be walked at once: `lockgate ship`.
+    Files that are there already are left alone. In a registry it writes what is missing, the
+    policy as it is applied. The loop can be walked at once: `lockgate ship`.
     """
-    problem = system_name_problem(system)
-    if problem:
-        raise UsageMistake(f"system name `{system}` {problem}", hint="pass -s NAME")
-    root = Path(folder).expanduser().absolute()
+    root = Path(folder).expanduser().absolute() if folder else _nearest_root()
     actor = wiring.actor()
-    registry = wiring.create_registry(root, actor=actor)
+    owner = owner or actor
+    name_problem = system_name_problem(system) if system is not None else None
+    if name_problem:
+        raise UsageMistake(f"system name `{system}` {name_problem}", hint="pass -s NAME")
+    owner_problem = person_problem(owner)
+    if owner_problem:
+        raise UsageMistake(f"owner `{owner}` {owner_problem}", hint="pass --owner NAME")
+    is_new, registry = _made_or_opened(root, actor)
     try:
-        written = write_starter(root, system, owner or actor)
+        known = registry.versions.systems()
+        name = system or _only_system(root, known) or "first-system"
+        written = _restore_policy(root, registry)
+        if not any(registry.versions.page(one, limit=1) for one in known):
+            written += write_starter(root, name, owner)
         at = Desk(root, registry, actor)
-        apply_policy_file(at)
-        if any("suites" in path.parts for path in written):
-            apply_new_suites(at, system)
+        if wiring.applied_policy_or_none(registry) is None:
+            apply_policy_file(at)
+        if is_new:
+            apply_new_suites(at, name)
+        has_suite = bool(registry.applied.suites(name))
     finally:
         registry.close()
+    if not is_new and not written:
+        raise Refused(
+            f"there is a registry in `{root}` already, and nothing is missing",
+            hint=f"`lockgate status --registry {shlex.quote(str(root))}`",
+        )
+    paths = [str(path.relative_to(root)) for path in written]
     if as_json:
-        emit({"root": root, "written": [str(path.relative_to(root)) for path in written]})
+        emit({"root": root, "is_new": is_new, "written": paths})
         return
-    say(f"{mark('pass')} registry made in {shown(root)}")
-    for path in written:
-        say(f"    {shown(path.relative_to(root))}")
-    tell(
-        f'next: cd {shown(folder)}, then `lockgate ship -s {system} --to staging -m "First version"`'
-    )
+    what = "registry made in" if is_new else "written into the registry's folder"
+    say(f"{mark('pass')} {what} {shown(root)}")
+    for path in paths:
+        say(f"    {shown(path)}")
+    if is_new:
+        there = f"`cd {shlex.quote(folder)}`, then " if folder and root != Path.cwd() else ""
+        then = f'`lockgate ship -s {name} --to staging -m "First version"`'
+        if not has_suite:
+            then = "write suites/NAME.toml with cases, then `lockgate suite apply`"
+        tell(f"next: {there}{then}")
+
+
+def _nearest_root() -> Path:
+    """Return the folder of the registry one is in, else the folder one is in."""
+    try:
+        return wiring.find_root(None)
+    except RegistryTrouble:
+        if os.environ.get(wiring.REGISTRY_VARIABLE):
+            raise
+        return Path.cwd()
+
+
+def _only_system(root: Path, known: Sequence[str]) -> str | None:
+    names = {*known, *(wiring.folder_system(folder) for folder in wiring.system_folders(root))}
+    names.discard(None)
+    return names.pop() if len(names) == 1 else None
+
+
+def _made_or_opened(root: Path, actor: str) -> tuple[bool, Registry]:
+    if (root / ".lockgate" / "registry.db").is_file():
+        return False, wiring.open_registry(root)
+    if (root / "policy.toml").exists():
+        from lockgate.workspace.policies import read_policy
+
+        read_policy(root)  # a mistake in it shows before anything is made
+    return True, wiring.create_registry(root, actor=actor)
+
+
+def _restore_policy(root: Path, registry: Registry) -> list[Path]:
+    """Write the policy that is applied, and its signers files, where they are missing."""
+    applied, policy = registry.applied.policy(), wiring.applied_policy_or_none(registry)
+    if applied is None or policy is None:
+        return []
+    contents = {root / "policy.toml": applied.policy}
+    for environment in policy.environments.values():
+        if environment.signers and environment.signers_digest:
+            contents[root / environment.signers] = environment.signers_digest
+    missing = {path: digest for path, digest in contents.items() if not path.exists()}
+    for path, digest in missing.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(registry.objects.read(digest))
+    return list(missing)
 
 
 @click.command("demo", short_help="Copy the sample and replay its story with real evals.")
@@ -76,6 +151,8 @@ def demo_command(folder: str | None, no_tui: bool, as_json: bool) -> None:
         told = []
         scene = 0
         for event in Stage(root, registry).play():
+            if isinstance(event.result, LockgateError):
+                _check_belongs(event.result)
             if as_json:
                 told.append(_body(event))
                 continue
@@ -84,6 +161,8 @@ def demo_command(folder: str | None, no_tui: bool, as_json: bool) -> None:
                 say()
                 say(f"{scene}. {event.title}", bold=True)
             _tell_event(event)
+    except KeyboardInterrupt as stopped:
+        raise _cut_short() from stopped
     finally:
         registry.close()
     if as_json:
@@ -93,10 +172,25 @@ def demo_command(folder: str | None, no_tui: bool, as_json: bool) -> None:
     if not has_keys:
         tell("note: ssh-keygen is missing here, so the reviewers' names are only claimed")
     say(f"{mark('pass')} the story is in {shown(root)}: look around with")
-    say(f"    cd {shown(root)}")
+    say(f"    cd {shown(shlex.quote(str(root)))}")
     say("    lockgate status -s support-desk")
     say("    lockgate tree -s support-desk")
     say("    lockgate diff v3 v4 -s support-desk")
+
+
+def _check_belongs(error: LockgateError) -> None:
+    """Go on only where a refusal is part of the story: not when a person or the disk stopped it."""
+    if isinstance(error, Interrupted):
+        raise _cut_short() from error
+    if not isinstance(error, (Refused, Inconclusive, WaitingForPerson)):
+        raise error
+
+
+def _cut_short() -> Interrupted:
+    return Interrupted(
+        "stopped: the story is not told to its end",
+        hint="begin again in a new folder: `lockgate demo`",
+    )
 
 
 def _body(event: Event) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """What `lockgate init` writes: a policy, a small system that runs, and a suite that judges it.
 
-- Files that are there already are left alone.
+- Files that are there already are left alone; a system that is there gets a policy and no suite.
 - Everything is plain text that is meant to be edited.
 """
 
@@ -15,12 +15,7 @@ _POLICY = """\
 [environments.staging]
 stakes = "low"                    # a pass promotes at once
 max_age = "7d"                    # how long a decision stands
-
-[environments.staging.systems.{system}]
-rules = [
-  {{ suite = "{system}", metric = "accuracy", min = 0.60, max_drop = 0.10 }},
-]
-
+{staging_rules}
 [environments.production]
 stakes = "low"                    # "high" asks reviewers; see the lines below
 requires = ["staging"]            # promoted there first, with the same definition
@@ -28,11 +23,19 @@ max_age = "7d"
 # stakes = "high"
 # reviewers = ["ml-lead"]
 # signers = "signers"             # ml-lead namespaces="lockgate" ssh-ed25519 AAAA...
+{production_rules}"""
 
-[environments.production.systems.{system}]
+_RULES = """
+[environments.{environment}.systems.{system}]
 rules = [
-  {{ suite = "{system}", metric = "accuracy", min = 0.70, max_drop = 0.05 }},
+  {{ suite = "{system}", metric = "accuracy", min = {least}, max_drop = {drop} }},
 ]
+"""
+
+_NO_RULES = """
+# Without rules for a system, a completed run on every suite of it is all that is asked:
+# [environments.{environment}.systems.{system}]
+# rules = [{{ suite = "NAME", metric = "accuracy", min = {least}, max_drop = {drop} }}]
 """
 
 _SYSTEM = """\
@@ -128,7 +131,7 @@ def write_starter(root: Path, system: str, owner: str) -> list[Path]:
     """
     folder = root / "systems" / system
     has_system = (root / "lockgate.toml").exists() or any(root.glob("systems/*/lockgate.toml"))
-    texts: dict[Path, str] = {root / "policy.toml": _POLICY.format(system=system)}
+    texts: dict[Path, str] = {root / "policy.toml": _policy(system, has_suite=not has_system)}
     if not has_system:
         texts[folder / "lockgate.toml"] = _SYSTEM.format(system=system, owner=owner)
         texts[folder / "answer.py"] = _ANSWER
@@ -149,3 +152,13 @@ def write_starter(root: Path, system: str, owner: str) -> list[Path]:
             path.write_text(text, encoding="utf-8")
             written.append(path)
     return written
+
+
+def _policy(system: str, *, has_suite: bool) -> str:
+    rules = _RULES if has_suite else _NO_RULES
+    return _POLICY.format(
+        staging_rules=rules.format(environment="staging", system=system, least="0.60", drop="0.10"),
+        production_rules=rules.format(
+            environment="production", system=system, least="0.70", drop="0.05"
+        ),
+    )
