@@ -155,12 +155,12 @@ def _size_note(file: FileView) -> str:
             if size is not None and digest is not None
         ]
         return f"  {' → '.join(sides)}"
-    if file.form == "json":
+    if file.form == "json" or change.kind in ("moved", "mode"):
         return ""
     if change.kind == "edited":
         return f"  -{file.lines_removed} +{file.lines_added} lines"
     size = file.size_after if change.kind == "added" else file.size_before
-    return f"  {figures.size(size)}" if size is not None and change.kind != "mode" else ""
+    return f"  {figures.size(size)}" if size is not None else ""
 
 
 def _parameter(change: ParameterChange, full: bool) -> str:
