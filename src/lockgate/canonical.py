@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -22,9 +23,32 @@ def canonical_json(value: Any) -> bytes:
         ValueError: The value holds NaN, an infinity, an integer beyond 2^53 - 1, a lone surrogate
             or something that is not JSON.
     """
+    if _is_plain(value):
+        return _PLAIN_JSON.encode(value).encode()
     import rfc8785  # looking commands never need it
 
     return rfc8785.dumps(value)
+
+
+_MAX_INTEGER = 2**53 - 1
+_PLAIN_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether the standard library writes a value exactly as RFC 8785 does, only faster.
+
+    It does unless there is a float, a large integer, or a key whose order depends on UTF-16.
+    """
+    kind = type(value)
+    if kind is dict:
+        if not set(map(type, value)) <= {str} or not "".join(value).isascii():
+            return False
+        return set(map(type, value.values())) <= {str} or all(map(_is_plain, value.values()))
+    if kind is list:
+        return all(map(_is_plain, value))
+    if kind is int:
+        return bool(-_MAX_INTEGER <= value <= _MAX_INTEGER)
+    return kind in (str, bool) or value is None
 
 
 def digest_bytes(data: bytes) -> str:
