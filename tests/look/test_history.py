@@ -165,3 +165,15 @@ def test_without_a_policy_any_suite_measures(registry: Registry) -> None:
     (line,) = log_page(registry, SYSTEM, None).lines
     assert line.score is not None
     assert (line.score.suite, line.score.value) == ("triage", 1.0)
+
+
+def test_the_applied_suite_counts_before_a_newer_run_on_another(registry: Registry) -> None:
+    """A later run on a suite that was replaced does not hide the score that can be compared."""
+    policy, old = set_up(registry)
+    version = add_version(registry)
+    new = add_suite(registry, 30)
+    evaluated(registry, version, new, wrong=[1, 2, 3])
+    evaluated(registry, version, old)
+    (line,) = log_page(registry, SYSTEM, policy).lines
+    assert line.score is not None
+    assert (line.score.digest, line.score.value, line.is_comparable) == (new.digest, 0.9, True)

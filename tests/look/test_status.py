@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from builders import (
     FixedClock,
+    add_suite,
     add_version,
     answers_of,
     append,
@@ -299,3 +300,34 @@ def test_a_failed_attempt_changes_nothing(registry: Registry) -> None:
     assert page.places[0].label == first.label
     assert page.places[0].open_attempt is None
     assert page.events[0].text == "promoted v2 → production: failed"
+
+
+def test_what_came_past_the_gate_is_no_way_back(registry: Registry) -> None:
+    """A version that went live by breaking the glass is never what a rollback goes to."""
+    policy, suite = set_up(registry)
+    first = released(registry, suite, "one")
+    hasty = add_version(registry, "hasty", parent=first)
+    settle(registry, take(registry, hasty, kind="break_glass", ticket="T-1", reason="outage"))
+    released(registry, suite, "two", parent=hasty)
+    place = status(registry, SYSTEM, policy).places[0]
+    assert (place.label, place.way_back) == ("v3", first.label)
+
+
+def test_the_same_definition_is_no_way_back(registry: Registry) -> None:
+    """Going back to another version with the very same components would change nothing."""
+    policy, suite = set_up(registry)
+    first = released(registry, suite, "one")
+    trial = add_version(registry, "one", parent=first, track="experiment")
+    released(registry, suite, "one", parent=trial)
+    place = status(registry, SYSTEM, policy).places[0]
+    assert (place.label, place.way_back) == ("v2", None)
+
+
+def test_the_row_of_scores_leaves_out_earlier_suites(registry: Registry) -> None:
+    """A release that was only measured on a suite that was replaced is not in the row."""
+    policy, old = set_up(registry)
+    first = released(registry, old, "one")
+    new = add_suite(registry, 30)
+    released(registry, new, "two", parent=first, wrong=[1, 2, 3])
+    page = status(registry, SYSTEM, policy)
+    assert [(point.label, point.value) for point in page.scores] == [("v2", 0.9)]
