@@ -1,0 +1,1 @@
+"""What reaches production: signed receipts, published folders, hooks, and how they are trusted."""

@@ -1,0 +1,448 @@
+"""Publish definitions and receipts below one environment's folder, so that old or new is live.
+
+    <publish>/host_key.pub                 the host's public key, for a new server to find
+    <publish>/<system>/generations/<n>/    the definitions: what is live, and the way back
+    <publish>/<system>/receipt.json        what the serving side trusts
+    <publish>/<system>/way-back.json       the receipt of the version to go back to
+    <publish>/<system>/staged.json         while an attempt is under way
+
+- `receipt.json` is replaced by one rename, after its folder is whole, and then read back.
+- A generation below the published one, or the same with other content, is refused; a receipt that
+  does not count any more stands in nobody's way.
+- Of a new generation the receipt is written first and the way back after it: in between, the older
+  way back still is one.
+- A folder that is whole already is used as it is; one that was changed is repaired file by file,
+  so that it is never missing while it is live.
+- Nothing that a receipt here names is ever removed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from lockgate.deploy.files import locked, read_file, remove_file, sync_folder
+from lockgate.deploy.host_key import HostKey
+from lockgate.deploy.intact import folder_problems
+from lockgate.deploy.receipts import read_receipt, write_receipt
+from lockgate.domain.components import Definition
+from lockgate.domain.payload import GENERATIONS, MAX_BYTES, checked, opened
+from lockgate.domain.receipt import Receipt
+from lockgate.errors import (
+    Busy,
+    IntegrityBroken,
+    LockgateError,
+    Refused,
+    RegistryTrouble,
+    StaleGeneration,
+)
+from lockgate.shown import shown
+
+RECEIPT, WAY_BACK, STAGED = "receipt.json", "way-back.json", "staged.json"
+PATIENCE_S = 10.0
+"""How long to wait for another process that is writing here right now."""
+
+Materialise = Callable[[Definition, Callable[[str], BinaryIO], Path], None]
+"""Writes a definition's files, re-hashed and durable, into a folder that appears whole."""
+
+
+class Publisher:
+    """What one environment publishes, of any system."""
+
+    def __init__(self, folder: Path, key: HostKey, materialise: Materialise) -> None:
+        """Publish below a folder.
+
+        Args:
+            folder: The environment's `publish`, joined to the registry's root.
+            key: Signs the receipts, and says which ones count.
+            materialise: Writes definitions.
+        """
+        self.folder = folder.absolute()
+        self.key = key
+        self._materialise = materialise
+
+    def receipt_path(self, system: str) -> Path:
+        """Return where the receipt of what is live stands."""
+        return self.folder / system / RECEIPT
+
+    def staged_path(self, system: str) -> Path:
+        """Return where the receipt of an attempt stands."""
+        return self.folder / system / STAGED
+
+    def folder_of(self, receipt: Receipt) -> Path:
+        """Return the folder of a receipt's definition."""
+        return self.folder / receipt.system / receipt.folder
+
+    def current(self, system: str) -> Receipt | None:
+        """Return the receipt of what is live; `None` when nothing was ever published.
+
+        Raises:
+            IntegrityBroken: The receipt there does not count.
+        """
+        return self._read(system, RECEIPT, "live")
+
+    def way_back(self, system: str) -> Receipt | None:
+        """Return the receipt of the version to go back to; `None` when there is none.
+
+        Raises:
+            IntegrityBroken: The receipt there does not count.
+        """
+        return self._read(system, WAY_BACK, "live")
+
+    def staged(self, system: str) -> Receipt | None:
+        """Return the receipt of an attempt that is not published; `None` when there is none.
+
+        Raises:
+            IntegrityBroken: The receipt there does not count.
+        """
+        staged = self._read(system, STAGED, "staged")
+        live = self._valid(system, RECEIPT)
+        if staged is None or (live is not None and not live.is_before(staged)):
+            return None
+        return staged
+
+    def newest_generation(self, system: str) -> int:
+        """Return the highest generation that anything published here speaks of; 0 for none.
+
+        What cannot be trusted is counted too: a rollback without the registry takes the next one.
+        """
+        receipts = (self._valid(system, name) for name in (RECEIPT, WAY_BACK, STAGED))
+        told = [receipt.generation for receipt in receipts if receipt is not None]
+        with suppress(OSError):
+            for entry in os.scandir(self.folder / system / GENERATIONS):
+                digits = entry.name.lstrip(".")[:8]
+                told += [int(digits)] if digits.isascii() and digits.isdigit() else []
+        return max(told, default=0)
+
+    def verify_folder(self, receipt: Receipt, *, budget_bytes: int | None = None) -> list[str]:
+        """Return what is wrong with a receipt's folder: each changed, missing or extra file.
+
+        Args:
+            receipt: Names the folder and its files.
+            budget_bytes: The most bytes to hash; `None` hashes all.
+        """
+        folder = str(self.folder_of(receipt))
+        return folder_problems(
+            folder, receipt.files, receipt.executables, budget_bytes=budget_bytes
+        )
+
+    def prepare(
+        self,
+        receipt: Receipt,
+        definition: Definition,
+        open_content: Callable[[str], BinaryIO],
+        *,
+        budget_bytes: int | None = None,
+    ) -> Path:
+        """Have a receipt's definition stand whole in its folder; safe to repeat.
+
+        Args:
+            receipt: Names the folder.
+            definition: The receipt's definition.
+            open_content: Opens the bytes of a digest.
+            budget_bytes: Of a folder that is there already, the most bytes to hash again; `None`
+                hashes all. What is written is always hashed.
+
+        Returns:
+            The folder.
+
+        Raises:
+            IntegrityBroken: The definition is another one, or its bytes are missing or damaged.
+            RegistryTrouble: The disk refuses.
+        """
+        if definition.digest != receipt.definition:
+            raise IntegrityBroken(
+                f"the receipt of {shown(receipt.label)} names another definition than the one "
+                "that is to be published",
+                hint="find what was changed: `lockgate verify`",
+            )
+        folder = self.folder_of(receipt)
+        with self._told(folder):
+            if not os.path.lexists(folder) and self._is_written(definition, open_content, folder):
+                budget_bytes = 0
+            if self.verify_folder(receipt, budget_bytes=budget_bytes):
+                self._repair(receipt, definition, open_content, folder)
+                left = self.verify_folder(receipt)
+                if left:
+                    raise IntegrityBroken(
+                        f"{shown(folder)} could not be repaired",
+                        problems=left,
+                        hint=f"see who else writes there: ls -l {shown(folder)}",
+                    )
+        return folder
+
+    def _is_written(
+        self, definition: Definition, open_content: Callable[[str], BinaryIO], folder: Path
+    ) -> bool:
+        """Write a new folder; false when another process was faster."""
+        try:
+            self._write(definition, open_content, folder)
+        except LockgateError:
+            if not os.path.lexists(folder):
+                raise
+            return False
+        return True
+
+    def _write(
+        self, definition: Definition, open_content: Callable[[str], BinaryIO], folder: Path
+    ) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._materialise(definition, open_content, folder)
+        for path in definition.files():
+            written = folder / path
+            written.chmod(stat.S_IMODE(written.stat().st_mode) & ~0o222)
+
+    def _repair(
+        self,
+        receipt: Receipt,
+        definition: Definition,
+        open_content: Callable[[str], BinaryIO],
+        folder: Path,
+    ) -> None:
+        """Put every file of the definition in its place again, and take the others away."""
+        scratch = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
+        try:
+            self._write(definition, open_content, scratch)
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                folder.unlink()
+            folder.mkdir(exist_ok=True)
+            _remove_others(folder, set(definition.files()))
+            for path in definition.files():
+                target = folder / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (scratch / path).replace(target)
+                sync_folder(str(target.parent))
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def stage(self, receipt: Receipt) -> Path:
+        """Write the receipt of an attempt that is under way; safe to repeat.
+
+        Returns:
+            The receipt's path.
+
+        Raises:
+            StaleGeneration: A newer generation is published; nothing was written.
+            Refused: Another registry publishes here.
+            Busy: Another process is writing here.
+        """
+        assert receipt.state == "staged"
+        with self._writing(receipt.system):
+            self._refuse_stale(receipt)
+            self._refuse_foreign(receipt)
+            path = self.staged_path(receipt.system)
+            write_receipt(path, receipt, self.key)
+            return path
+
+    def publish(self, receipt: Receipt, way_back: Receipt | None) -> None:
+        """Make a receipt the one that the serving side trusts; safe to repeat.
+
+        Args:
+            receipt: Live, with its folder prepared.
+            way_back: The receipt of the version to go back to, kept beside it; `None` for none.
+
+        Raises:
+            StaleGeneration: A newer generation is published, or this one with other content;
+                nothing was written.
+            IntegrityBroken: The folder is not whole, or something else was read back.
+            RegistryTrouble: The disk refuses; the old receipt stands.
+            Busy: Another process is writing here.
+        """
+        assert receipt.state == "live"
+        assert way_back is None or way_back.state == "live"
+        with self._writing(receipt.system):
+            current = self._refuse_stale(receipt)
+            missing = self.verify_folder(receipt, budget_bytes=0)
+            if missing:
+                raise IntegrityBroken(
+                    f"generation {receipt.generation} of {shown(receipt.system)} is not whole; "
+                    "it was not published",
+                    problems=missing,
+                    hint="write it again: `lockgate settle`",
+                )
+            if self.key.exists():
+                self.key.copy_public(self.folder)
+            if current is None or not current.is_same_release(receipt):
+                write_receipt(self.receipt_path(receipt.system), receipt, self.key)
+            self._keep_way_back(receipt.system, way_back)
+
+    def _keep_way_back(self, system: str, way_back: Receipt | None) -> None:
+        path = self.folder / system / WAY_BACK
+        if way_back is not None:
+            if self._valid(system, WAY_BACK) != way_back:
+                write_receipt(path, way_back, self.key)
+        elif path.exists():
+            path.unlink()
+            sync_folder(str(path.parent))
+
+    def unstage(self, system: str, generation: int) -> None:
+        """Take an attempt's receipt away, if it is this generation's; safe to repeat.
+
+        Raises:
+            Busy: Another process is writing here.
+        """
+        path = self.staged_path(system)
+        if not path.exists():
+            return
+        with self._writing(system):
+            staged = self._valid(system, STAGED)
+            if staged is None or staged.generation == generation:
+                remove_file(str(path))
+                sync_folder(str(path.parent))
+
+    def prune(self, system: str, keep: Collection[int]) -> list[str]:
+        """Remove the folders of generations that nobody needs.
+
+        Args:
+            system: Whose folders.
+            keep: Generations that stay, besides those that a receipt here names.
+
+        Returns:
+            What was removed; nothing when a receipt here does not count, for then nobody knows.
+
+        Raises:
+            Busy: Another process is writing here.
+        """
+        place = self.folder / system / GENERATIONS
+        if not place.is_dir():
+            return []
+        with self._writing(system):
+            try:
+                named = [self._read(system, name) for name in (RECEIPT, WAY_BACK, STAGED)]
+            except IntegrityBroken:
+                return []
+            if named[0] is None:
+                return []
+            kept = {receipt.folder for receipt in named if receipt is not None}
+            kept |= {f"{GENERATIONS}/{generation:08d}" for generation in keep}
+            return [
+                entry.name
+                for entry in sorted(place.iterdir())
+                if f"{GENERATIONS}/{entry.name}" not in kept
+                and _is_older(entry.name, named[0].generation)
+                and _remove(entry)
+            ]
+
+    def _read(self, system: str, name: str, state: str | None = None) -> Receipt | None:
+        path = self.folder / system / name
+        receipt = read_receipt(path, self.key)
+        if receipt is None:
+            return None
+        wrong = None
+        if receipt.system != system:
+            wrong = f"it is about system `{shown(receipt.system)}`"
+        elif state is not None and receipt.state != state:
+            wrong = f"it says `{receipt.state}`, not `{state}`"
+        if wrong is not None:
+            raise IntegrityBroken(
+                f"the receipt `{shown(path)}` does not count: {wrong}",
+                hint="publish what is live again: `lockgate settle`",
+            )
+        return receipt
+
+    def _valid(self, system: str, name: str) -> Receipt | None:
+        """Return a receipt if it counts; one that does not is as good as none."""
+        with suppress(IntegrityBroken):
+            return self._read(system, name)
+        return None
+
+    def _refuse_stale(self, receipt: Receipt) -> Receipt | None:
+        """Return what is published, unless a receipt may not follow it."""
+        current = self._valid(receipt.system, RECEIPT)
+        if current is None or current.registry != receipt.registry or current.is_before(receipt):
+            return None
+        if receipt.is_before(current):
+            raise StaleGeneration(
+                f"generation {receipt.generation} of {shown(receipt.environment)} is older than "
+                f"generation {current.generation}, which is published; nothing was changed",
+                hint="`lockgate status` shows what is live now",
+            )
+        if receipt.state == "live" and not receipt.is_same_release(current):
+            raise StaleGeneration(
+                f"generation {receipt.generation} of {shown(receipt.environment)} is published "
+                f"already, with other content: {shown(current.label)} by {current.kind}; "
+                "nothing was changed",
+                hint="`lockgate status` shows what is live now",
+            )
+        return current
+
+    def _refuse_foreign(self, receipt: Receipt) -> None:
+        """Stop a promotion where another registry publishes; a way back is never stopped."""
+        if receipt.kind not in ("promote", "rehearsal"):
+            return
+        path = self.receipt_path(receipt.system)
+        try:
+            payload, _ = opened(read_file(str(path), MAX_BYTES))
+            registry = checked(payload)["registry"]
+        except (OSError, ValueError):
+            return
+        if registry != receipt.registry:
+            raise Refused(
+                f"another registry, `{registry}`, publishes {shown(receipt.system)} in "
+                f"{shown(self.folder)}",
+                hint="give `publish` a folder of its own in policy.toml, "
+                f"or move this one away: mv {shown(self.folder)} {shown(self.folder)}.old",
+            )
+
+    @contextmanager
+    def _writing(self, system: str) -> Iterator[None]:
+        """Be the only one who writes a system's receipts."""
+        place = self.folder / system
+        with self._told(place):
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                with locked(str(place / ".lock"), PATIENCE_S):
+                    yield
+            except TimeoutError as error:
+                raise Busy(
+                    f"another process has been writing to {shown(place)} for {PATIENCE_S:g} s",
+                    hint=f"run the command again; who it is: fuser -v {shown(place / '.lock')}",
+                ) from error
+
+    @contextmanager
+    def _told(self, place: Path) -> Iterator[None]:
+        """Turn what the disk says into words."""
+        try:
+            yield
+        except OSError as error:
+            where = error.filename or place
+            raise RegistryTrouble(
+                f"{shown(where)} cannot be used: {(error.strerror or 'unknown error').lower()}",
+                hint=f"check space and rights: `df {shown(self.folder)}`, "
+                f"`ls -ld {shown(self.folder)}`",
+            ) from error
+
+
+def _is_older(name: str, generation: int) -> bool:
+    """Tell whether a folder, or what an interrupted writer left of one, is of an older generation."""
+    digits = name.lstrip(".")[:8]
+    return len(digits) == 8 and digits.isdigit() and int(digits) < generation
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a folder: first its name, so that no half of it is ever taken for the whole."""
+    gone = folder.with_name(f".{folder.name.lstrip('.')[:8]}-{secrets.token_hex(8)}")
+    try:
+        folder.rename(gone)
+        shutil.rmtree(gone)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_others(folder: Path, wanted: set[str]) -> None:
+    """Remove what no file of a definition is called, and whatever stands in a file's way."""
+    above = {str(parent) for path in wanted for parent in Path(path).parents} - {"."}
+    for found in sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True):
+        path = found.relative_to(folder).as_posix()
+        is_folder = stat.S_ISDIR(found.lstat().st_mode)
+        if is_folder and path not in above:
+            found.rmdir()
+        elif not is_folder and path not in wanted:
+            found.unlink()
