@@ -14,8 +14,8 @@ from typing import Any
 
 from builders import SYSTEM, attempt_of, settle
 from lockgate.domain.release import Hold, Quarantine
-from lockgate.errors import StaleGeneration
-from lockgate.storage.registry import open_registry
+from lockgate.errors import RegistryTrouble, StaleGeneration
+from lockgate.storage.registry import create_registry, open_registry
 
 
 def race(root: Path, turns: int, label: str, start: Barrier, told: Connection) -> None:
@@ -121,8 +121,6 @@ def with_file_limit(act: Callable[..., Any], limit: int, told: Connection, *args
 
 def look(root: Path) -> dict[str, Any]:
     """Open a registry, look at it, and try to write."""
-    from lockgate.errors import RegistryTrouble
-
     registry = open_registry(root)
     refusal = ""
     try:
@@ -135,10 +133,15 @@ def look(root: Path) -> dict[str, Any]:
     return {"labels": labels, "why_not": registry.why_not, "refusal": refusal}
 
 
+def make(root: Path) -> str:
+    """Make a registry."""
+    registry = create_registry(root, actor="support-dev")
+    registry.close()
+    return registry.why_not or ""
+
+
 def fill(root: Path) -> tuple[str, str, list[str]]:
     """Write until something is in the way; return what was said, then what one can still see."""
-    from lockgate.errors import RegistryTrouble
-
     registry = open_registry(root)
     said: RegistryTrouble | None = None
     for number in range(1000):

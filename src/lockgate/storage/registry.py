@@ -25,7 +25,7 @@ from lockgate.errors import Busy, Refused, RegistryTrouble
 from lockgate.ports import Clock
 from lockgate.storage import schema
 from lockgate.storage.applied import Applied
-from lockgate.storage.faults import is_lock, is_missing_right, lock_holder, told_as_ours
+from lockgate.storage.faults import code_of, is_lock, is_missing_right, lock_holder, told_as_ours
 from lockgate.storage.ledger import Ledger
 from lockgate.storage.objects import Objects
 from lockgate.storage.releases import Releases
@@ -349,9 +349,9 @@ def _check_mark(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse a file that is not ours before anything is written to it."""
     try:
         (mark,) = _patiently(connection, "PRAGMA application_id").fetchone()
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if code_of(error) != sqlite3.SQLITE_NOTADB:
+            raise
         mark = None
     if mark != schema.APPLICATION_ID:
         raise RegistryTrouble(
