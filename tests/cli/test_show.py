@@ -227,11 +227,11 @@ def test_diff_shows_effect_above_cause(registry: Registry, lockgate: Lockgate) -
         == """\
 support-desk  v1 → v2
 
-  triage    v1              v2              difference           won  lost  tied
-  accuracy  .600 [.39 .79]  .950 [.78 1.0]  +.350 [+.062 +.580]    8     1    11
-  p95_ms    12 ms           12 ms
-  lost: t0020
-  won: t0001 t0002 t0003 t0004 t0005 t0006 (+2, --full names all)
+triage    v1              v2              difference           won lost tied
+accuracy  .600 [.39 .79]  .950 [.78 1.0]  +.350 [+.062 +.580]    8    1   11
+p95_ms    12 ms           12 ms
+  lost t0020
+  won  t0001 t0002 t0003 t0004 t0005 t0006 (+2, --full names all)
 
 [prompt]
   prompts/system.md  edited  -1 +1 lines

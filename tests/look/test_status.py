@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import timedelta
 
 from builders import (
@@ -331,3 +332,23 @@ def test_the_row_of_scores_leaves_out_earlier_suites(registry: Registry) -> None
     released(registry, new, "two", parent=first, wrong=[1, 2, 3])
     page = status(registry, SYSTEM, policy)
     assert [(point.label, point.value) for point in page.scores] == [("v2", 0.9)]
+
+
+def test_a_damaged_definition_does_not_hide_the_page(registry: Registry) -> None:
+    """At night the rest of the page counts: what cannot be read is said to be so, in its line."""
+    policy, suite = set_up(registry)
+    first = released(registry, suite, "one")
+    second = released(registry, suite, "two", parent=first)
+    connection = sqlite3.connect(registry.root / ".lockgate" / "registry.db")
+    for (name,) in connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    ).fetchall():
+        connection.execute(f'DROP TRIGGER "{name}"')
+    connection.execute("UPDATE definition_entry SET value = '1' WHERE kind = 'setting'")
+    connection.commit()
+    connection.close()
+    page = status(registry, SYSTEM, policy)
+    assert page.last_change is not None
+    (line,) = page.last_change.difference
+    assert line.startswith("what differs cannot be read: definition ")
+    assert page.places[0].label == second.label

@@ -62,39 +62,33 @@ def _show_effects(compared: Comparison, full: bool) -> None:
         return
     for effect in compared.effects:
         earlier = "" if effect.is_applied else " (an earlier suite)"
-        rows: list[tuple[Cell, ...]] = [
-            (
-                f"{effect.suite}{earlier}",
-                compared.before,
-                compared.after,
-                "difference",
-                "won",
-                "lost",
-                "tied",
-            )
-        ]
         metrics = [m for m in effect.metrics if full or m.metric not in SELDOM_ASKED]
-        rows += [_effect_row(metric) for metric in metrics]
+        head = (f"{effect.suite}{earlier}", compared.before, compared.after, "difference")
         say()
-        for line in table(rows, right=(4, 5, 6)):
-            say(f"  {line}")
+        for line in table([(*head, _counts("won", "lost", "tied")), *map(_effect_row, metrics)]):
+            say(line)
         for metric in metrics if full else metrics[:1]:
-            name = f"{metric.metric} " if full else ""
+            name = f"on {metric.metric}: " if full else ""
             for word, cases in (("lost", metric.lost), ("won", metric.won)):
                 if cases:
-                    say(f"  {name}{word}: {_cases(cases, full)}")
+                    say(f"  {word:<4} {name}{_cases(cases, full)}")
 
 
 def _effect_row(effect: MetricEffect) -> tuple[Cell, ...]:
-    difference, counts = "", ("", "", "")
+    difference, counts = "", ""
     if effect.paired is not None:
         paired = effect.paired
         difference = figures.signed(paired.difference)
         if paired.interval is not None:
             low, high = paired.interval.lower, paired.interval.upper
             difference += f" {figures.signed_interval(low, high)}"
-        counts = (str(paired.won), str(paired.lost), str(paired.tied))
-    return (effect.metric, _value(effect.before), _value(effect.after), difference, *counts)
+        counts = _counts(paired.won, paired.lost, paired.tied)
+    name = cut(effect.metric, max(screen_width() - 71, 9))
+    return (name, _value(effect.before), _value(effect.after), difference, counts)
+
+
+def _counts(won: object, lost: object, tied: object) -> str:
+    return f"{won:>3} {lost:>4} {tied:>4}"
 
 
 def _value(summary: MetricSummary | None) -> str:

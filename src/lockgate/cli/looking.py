@@ -1,7 +1,7 @@
 """What the looking commands share: how wide they may print, cut texts, coloured tables, times.
 
 - A table keeps its columns under each other whatever alphabet a text is in.
-- In a pipe nothing is cut to the width of a screen.
+- Where no terminal is near, as in a pipeline's log, nothing is cut to the width of a screen.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def screen_width() -> int:
     said = os.environ.get("COLUMNS", "")
     if said.isdigit() and int(said) > 0:
         return max(int(said), NARROWEST)
-    with contextlib.suppress(OSError, ValueError):
-        return max(os.get_terminal_size(sys.stdout.fileno()).columns or 80, NARROWEST)
+    for stream in (sys.stdout, sys.stderr):  # into `less` or `head` a person still looks on
+        with contextlib.suppress(OSError, ValueError):
+            return max(os.get_terminal_size(stream.fileno()).columns or 80, NARROWEST)
     return PIPE_WIDTH
 
 

@@ -16,6 +16,7 @@ from lockgate.domain.evidence import MetricSummary, RunRecord
 from lockgate.domain.policy import Policy
 from lockgate.domain.release import Decision, Deployment
 from lockgate.domain.version import Version
+from lockgate.errors import LockgateError
 
 if TYPE_CHECKING:
     from lockgate.ports import Registry
@@ -241,3 +242,23 @@ def _decided(registry: Registry, version: Version) -> State:
 def recorded_at(deployment: Deployment) -> datetime:
     """Return when a deployment counted from: its settlement, else its attempt."""
     return deployment.settled_at or deployment.attempt.at
+
+
+def difference_lines(
+    registry: Registry, before: Version | None, after: Version | None
+) -> tuple[str, ...]:
+    """Return what differs between two versions, a line a component.
+
+    A definition that is damaged or gone is said to be so: whoever looks at night still has to see
+    the rest of the page.
+    """
+    if before is None or after is None or before.definition == after.definition:
+        return ()
+    from lockgate.domain.difference import difference
+
+    try:
+        old = registry.versions.definition(before.definition)
+        return tuple(difference(old, registry.versions.definition(after.definition)).summary())
+    except (LockgateError, LookupError) as error:
+        what = error.what if isinstance(error, LockgateError) else str(error)
+        return (f"what differs cannot be read: {what}",)

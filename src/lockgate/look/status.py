@@ -2,6 +2,7 @@
 
 - It needs no policy and no versions; what is not there yet is what comes next.
 - Scores are those that runs recorded when they ended; nothing is recomputed, so it is quick.
+- Everything on it is true of one moment, whatever is written meanwhile.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from lockgate.look.events import Event, Labels, recent_events
 from lockgate.look.facts import (
     FAR_BACK,
     Score,
+    difference_lines,
     environments_of,
     recorded_at,
     score_of,
@@ -154,7 +156,8 @@ def status(registry: Registry, system: str, policy: Policy | None) -> Status:
         system: A system that has been registered.
         policy: As applied; `None` before the first.
     """
-    return _Look(registry, system, policy).page()
+    with registry.read():
+        return _Look(registry, system, policy).page()
 
 
 class _Look:
@@ -258,7 +261,7 @@ class _Look:
             recorded_at(newest),
             attempt.actor,
             tuple(approval.signer for approval in approvals if approval.word == "yes"),
-            tuple(difference_lines(self._registry, before, after)) if before and after else (),
+            difference_lines(self._registry, before, after),
         )
 
     def _newest_change(self) -> Deployment | None:
@@ -465,15 +468,3 @@ class _Look:
             return f"lockgate gate {to}"
         mine = [found for found in waiting if found.command.endswith(to)]
         return mine[0].command if mine else f"lockgate promote {to}"
-
-
-def difference_lines(registry: Registry, before: Version, after: Version) -> list[str]:
-    """Return what differs between two versions, a line a component."""
-    if before.definition == after.definition:
-        return []
-    from lockgate.domain.difference import difference
-
-    return difference(
-        registry.versions.definition(before.definition),
-        registry.versions.definition(after.definition),
-    ).summary()

@@ -16,7 +16,7 @@ from lockgate.domain.policy import Policy
 from lockgate.domain.release import Approval, Decision, Deployment
 from lockgate.domain.version import Version
 from lockgate.errors import UsageMistake
-from lockgate.look.facts import recorded_at
+from lockgate.look.facts import difference_lines, recorded_at
 
 if TYPE_CHECKING:
     from lockgate.ports import Registry
@@ -107,7 +107,7 @@ def why(
         decided.attempt.generation if decided and decision else None,
         tuple(registry.releases.approvals(decision.id)) if decision else (),
         tuple(_runs(registry, decision)) if decision else (),
-        _difference(registry, before, version),
+        difference_lines(registry, before, version),
         in_doubt,
         None,
     )
@@ -167,12 +167,3 @@ def _runs(registry: Registry, decision: Decision) -> list[UsedRun]:
         suite = registry.applied.suite_name(record.run.suite)
         found.append(UsedRun(record, label, suite, used.role))
     return sorted(found, key=lambda used: (used.role != "candidate", used.suite))
-
-
-def _difference(registry: Registry, before: Version | None, after: Version) -> tuple[str, ...]:
-    if before is None or before.definition == after.definition:
-        return ()
-    from lockgate.domain.difference import difference
-
-    old = registry.versions.definition(before.definition)
-    return tuple(difference(old, registry.versions.definition(after.definition)).summary())
