@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 if TYPE_CHECKING:
     from lockgate.domain.components import Definition
     from lockgate.domain.evidence import Answer, CaseScores, MetricSummary, Run, RunEnd, RunRecord
+    from lockgate.domain.receipt import Receipt
     from lockgate.domain.release import (
         Approval,
         Decision,
@@ -137,6 +138,144 @@ class Signing(Protocol):
         self, message: bytes, armored: str, allowed_signers: bytes, *, at: datetime
     ) -> list[str]:
         """Return the names whose signature over a message this is; none when it is nobody's."""
+        ...
+
+
+class HookTold(Protocol):
+    """How a deploy hook stands."""
+
+    @property
+    def state(self) -> str:
+        """`absent`, `running` or `ended`."""
+        ...
+
+    @property
+    def ending(self) -> str | None:
+        """Of an ended one, how; `lost` when nobody saw it."""
+        ...
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it ran to its end and said that all went well."""
+        ...
+
+    def words(self) -> str:
+        """Return how it stands as the end of a sentence."""
+        ...
+
+
+class HookLines(Protocol):
+    """What a hook wrote since the last look."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Whole lines, safe to show."""
+        ...
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since it started."""
+        ...
+
+
+class InstanceTold(Protocol):
+    """A running instance and what its answer means."""
+
+    @property
+    def name(self) -> str:
+        """As the observe command named it; not safe to show."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """`match`, `stale`, `unreceipted` or `unknown`."""
+        ...
+
+    @property
+    def version(self) -> str | None:
+        """The whole version id, where it is known."""
+        ...
+
+
+class Target(Protocol):
+    """Where one environment's versions are published and deployed to."""
+
+    @property
+    def publishes(self) -> bool:
+        """Whether receipts and definitions are published."""
+        ...
+
+    @property
+    def has_hook(self) -> bool:
+        """Whether a deploy hook is run."""
+        ...
+
+    @property
+    def observes(self) -> bool:
+        """Whether running instances can be asked which version they are."""
+        ...
+
+    def hook_digest(self) -> str | None:
+        """Return a digest of the hook's words and scripts; `None` without a hook."""
+        ...
+
+    def current(self, system: str) -> Receipt | None:
+        """Return the receipt of what is live; `IntegrityBroken` when it does not count."""
+        ...
+
+    def way_back(self, system: str) -> Receipt | None:
+        """Return the receipt of the version to go back to."""
+        ...
+
+    def staged(self, system: str) -> Receipt | None:
+        """Return the receipt of an attempt that is not published."""
+        ...
+
+    def prepare(
+        self, receipt: Receipt, definition: Definition, open_content: Callable[[str], BinaryIO]
+    ) -> None:
+        """Have a receipt's definition stand whole in its folder; safe to repeat."""
+        ...
+
+    def stage(self, receipt: Receipt) -> None:
+        """Write the receipt of an attempt that is under way; safe to repeat."""
+        ...
+
+    def publish(self, receipt: Receipt, way_back: Receipt | None) -> None:
+        """Make a receipt the one that the serving side trusts; safe to repeat.
+
+        Raises:
+            StaleGeneration: A newer generation is published; nothing was written.
+        """
+        ...
+
+    def unstage(self, system: str, generation: int) -> None:
+        """Take an attempt's receipt away; safe to repeat."""
+        ...
+
+    def start_hook(self, receipt: Receipt, previous: Receipt | None) -> None:
+        """Start the deploy hook; it outlives this process.
+
+        Raises:
+            InfrastructureFailed: It cannot be started; nothing ran.
+            StaleGeneration: A later generation's hook was started already.
+        """
+        ...
+
+    def follow_hook(self, system: str, generation: int) -> Iterator[HookLines]:
+        """Give what a hook writes as it writes it, until it has ended."""
+        ...
+
+    def hook_status(self, system: str, generation: int) -> HookTold:
+        """Return how a hook stands, whoever started it."""
+        ...
+
+    def stop_hook(self, system: str, generation: int) -> HookTold:
+        """Stop a hook, or make sure that it never starts; safe to repeat."""
+        ...
+
+    def observe(self, live: str | None, receipted: Iterable[str]) -> list[InstanceTold]:
+        """Ask the running instances which version they are."""
         ...
 
 
@@ -280,6 +419,10 @@ class ReleaseQueries(Protocol):
 
     def live(self, system: str, environment: str) -> Deployment | None:
         """Return the deployment that is live."""
+        ...
+
+    def live_before(self, system: str, environment: str, generation: int) -> Deployment | None:
+        """Return the deployment that was live just before a generation was taken."""
         ...
 
     def newest(self, system: str, environment: str) -> Deployment | None:
@@ -481,6 +624,11 @@ class Registry(Protocol):
     @property
     def id(self) -> str:
         """The registry's own id."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Counts the lives of a registry: `restore` begins a new one."""
         ...
 
     @property

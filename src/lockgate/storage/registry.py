@@ -94,6 +94,12 @@ class Registry:
         return self.why_not is None
 
     @property
+    def epoch(self) -> int:
+        """Counts the lives of this registry: `restore` begins a new one."""
+        row = self._connection.execute("SELECT max(epoch) FROM registry").fetchone()
+        return int(row[0])
+
+    @property
     def id(self) -> str:
         """The registry's own id, which receipts and approvals name."""
         with told_as_ours(self._path):

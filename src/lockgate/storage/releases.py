@@ -59,6 +59,15 @@ class Releases:
         )
         return self._deployment(rows[0]) if rows else None
 
+    def live_before(self, system: str, environment: str, generation: int) -> Deployment | None:
+        """Return the deployment that was live just before a generation was taken."""
+        rows = self._rows(
+            f"{_DEPLOYMENT} WHERE s.system = ? AND s.environment = ? AND s.outcome = 'live' "
+            "AND s.generation < ? ORDER BY s.generation DESC LIMIT 1",
+            (system, environment, generation),
+        )
+        return self._deployment(rows[0]) if rows else None
+
     def newest(self, system: str, environment: str) -> Deployment | None:
         """Return the newest deployment, live, failed or open; `None` before the first."""
         rows = self.deployments(system, environment, limit=1)

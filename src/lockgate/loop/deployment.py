@@ -1,0 +1,241 @@
+"""What every way to make a version live has in common, in the only order there is.
+
+    attempt (takes the generation) → rebuilt and staged → hook → settlement → published → observed
+
+- The generation is taken before anything is touched.
+- A hook that fails settles `failed`: the receipt that was there stays.
+- Nobody knows the end of an attempt that was cut off: it stays open until `settle` finds out.
+- Who was overtaken is refused at the settlement, and publishes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lockgate.domain.receipt import Origin, Previous, Receipt, receipt_for, settled
+from lockgate.domain.release import Attempt, Deployment, Settlement
+from lockgate.domain.version import Version
+from lockgate.errors import InfrastructureFailed, Interrupted, LockgateError, StaleGeneration
+from lockgate.ports import InstanceTold, Registry, Target
+
+
+@dataclass(frozen=True, slots=True)
+class DeployEvent:
+    """Something that just happened on the way to live."""
+
+    kind: str
+    """`taken`, `rebuilt`, `hook`, `settled`, `published` or `observed`."""
+    generation: int
+    detail: Any = None
+    """For `hook` what it wrote, for `observed` the instances, for `rebuilt` a count of files."""
+
+
+def lease_of(system: str, environment: str, generation: int) -> str:
+    """Return the name under which a process holds an attempt."""
+    return f"attempt {system}/{environment}/{generation}"
+
+
+def origin_records(system: str, environment: str, actor: str) -> tuple[Attempt, Settlement]:
+    """Return the empty origin that the first attempt of an environment stands on."""
+    return (
+        Attempt(system, environment, 0, "origin", None, None, None, None, None, actor),
+        Settlement(system, environment, 0, "empty", None, actor),
+    )
+
+
+def carry_out(
+    registry: Registry,
+    target: Target,
+    attempt: Attempt,
+    version: Version,
+    *,
+    actor: str,
+    first: Sequence[Any] = (),
+    beside: Sequence[Any] = (),
+    way_back: Receipt | None = None,
+) -> Iterator[DeployEvent]:
+    """Take an attempt to its end; the caller walks what happens.
+
+    Args:
+        registry: Where it is recorded.
+        target: Where the environment's versions go.
+        attempt: The generation to take.
+        version: What becomes live.
+        actor: Who does it.
+        first: Records that belong before the attempt, in the same transaction.
+        beside: Records that belong right after it, in the same transaction.
+        way_back: The receipt to keep as the way back, once the new one is published.
+
+    Raises:
+        InfrastructureFailed: The hook failed; the attempt is settled `failed`.
+        Interrupted: A person left; a hook goes on, and `settle` takes it from there.
+        StaleGeneration: Somebody was faster; nothing was published.
+        LockgateError: The version could not be rebuilt; the attempt is settled `failed`.
+    """
+    subject = lease_of(attempt.system, attempt.environment, attempt.generation)
+    is_bare = not (target.publishes or target.has_hook)
+    settlement = Settlement(
+        attempt.system, attempt.environment, attempt.generation, "live", None, actor
+    )
+    with registry.write() as writing:
+        for record in first:
+            writing.append(record)
+        taken = writing.append(attempt)
+        for record in beside:
+            writing.append(record)
+        if is_bare:
+            writing.append(settlement)
+        else:
+            writing.take_lease(subject, actor)
+    yield DeployEvent("taken", attempt.generation)
+    if is_bare:
+        yield DeployEvent("settled", attempt.generation)
+        return
+    try:
+        receipt = _rebuilt(registry, target, taken, version)
+        yield DeployEvent("rebuilt", attempt.generation, len(receipt.files))
+        if target.has_hook:
+            yield from _hooked(registry, target, taken, receipt)
+        yield from finish(registry, target, taken, receipt, way_back, actor=actor)
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"generation {attempt.generation} of {attempt.environment} is not settled yet; "
+            "what was begun goes on",
+            hint=f"`lockgate settle {attempt.environment} -s {attempt.system}` takes it from here",
+        ) from error
+    except (InfrastructureFailed, StaleGeneration):
+        raise
+    except LockgateError as error:
+        _settle(registry, taken, "failed", error.what, actor)
+        target.unstage(attempt.system, attempt.generation)
+        raise
+    finally:
+        with registry.write(durable=False) as writing:
+            writing.drop_lease(subject)
+
+
+def staged_receipt(
+    registry: Registry, target: Target, attempt: Attempt, version: Version
+) -> Receipt:
+    """Return the staged receipt of an attempt, the same whenever it is asked for."""
+    live = registry.releases.live_before(attempt.system, attempt.environment, attempt.generation)
+    previous = None
+    if live is not None and live.attempt.version is not None:
+        previous = Previous(live.attempt.generation, live.attempt.version)
+    return receipt_for(
+        version,
+        registry.versions.definition(version.definition),
+        Origin(registry.id, registry.epoch, attempt.environment),
+        generation=attempt.generation,
+        kind=attempt.kind,
+        decision=attempt.decision,
+        previous=previous,
+        at=attempt.at,
+    )
+
+
+def _rebuilt(registry: Registry, target: Target, attempt: Attempt, version: Version) -> Receipt:
+    receipt = staged_receipt(registry, target, attempt, version)
+    if target.publishes:
+        definition = registry.versions.definition(version.definition)
+        target.prepare(receipt, definition, registry.objects.open)
+        target.stage(receipt)
+    return receipt
+
+
+def _hooked(
+    registry: Registry, target: Target, attempt: Attempt, receipt: Receipt
+) -> Iterator[DeployEvent]:
+    previous = target.current(attempt.system) if target.publishes else None
+    try:
+        target.start_hook(receipt, previous)
+        for told in target.follow_hook(attempt.system, attempt.generation):
+            yield DeployEvent("hook", attempt.generation, told)
+        status = target.hook_status(attempt.system, attempt.generation)
+        if status.is_success:
+            return
+        words = status.words()
+    except InfrastructureFailed as error:
+        words = error.what
+    _settle(registry, attempt, "failed", f"the hook {words}", attempt.actor)
+    target.unstage(attempt.system, attempt.generation)
+    raise InfrastructureFailed(
+        f"the deploy hook of generation {attempt.generation} {words}; "
+        f"what was live in {attempt.environment} before still is",
+        hint=f"mend what it complains about, then run it again; its output is in "
+        f"`.lockgate/hooks/{attempt.system}.{attempt.environment}.{attempt.generation:08d}.log`",
+    )
+
+
+def finish(
+    registry: Registry,
+    target: Target,
+    attempt: Attempt,
+    receipt: Receipt,
+    way_back: Receipt | None,
+    *,
+    actor: str,
+) -> Iterator[DeployEvent]:
+    """Settle an attempt whose hook went well, publish it, and ask what is running.
+
+    Raises:
+        StaleGeneration: Somebody abandoned it meanwhile; nothing was published.
+    """
+    _settle(registry, attempt, "live", None, actor)
+    yield DeployEvent("settled", attempt.generation)
+    yield from announce(registry, target, attempt, receipt, way_back)
+
+
+def announce(
+    registry: Registry,
+    target: Target,
+    attempt: Attempt,
+    receipt: Receipt,
+    way_back: Receipt | None,
+) -> Iterator[DeployEvent]:
+    """Publish a deployment that is settled live, and ask what is running; safe to repeat."""
+    if target.publishes:
+        target.publish(settled(receipt, registry.now()), way_back)
+        target.unstage(attempt.system, attempt.generation)
+        yield DeployEvent("published", attempt.generation)
+    if target.observes:
+        yield DeployEvent("observed", attempt.generation, seen(registry, target, attempt))
+
+
+def seen(registry: Registry, target: Target, attempt: Attempt) -> list[InstanceTold]:
+    """Return the running instances and what each one's answer means."""
+    known = [
+        deployment.attempt.version
+        for deployment in registry.releases.deployments(attempt.system, attempt.environment)
+        if deployment.outcome == "live" and deployment.attempt.version is not None
+    ]
+    return target.observe(attempt.version, known)
+
+
+def _settle(
+    registry: Registry, attempt: Attempt, outcome: str, reason: str | None, actor: str
+) -> None:
+    record = Settlement(
+        attempt.system, attempt.environment, attempt.generation, outcome, reason, actor
+    )
+    try:
+        with registry.write() as writing:
+            writing.append(record)
+    except LockgateError as error:
+        overtaken = registry.releases.deployment(
+            attempt.system, attempt.environment, attempt.generation
+        )
+        if overtaken is None or overtaken.is_open:
+            raise
+        raise _overtaken(overtaken) from error
+
+
+def _overtaken(deployment: Deployment) -> StaleGeneration:
+    attempt = deployment.attempt
+    return StaleGeneration(
+        f"generation {attempt.generation} of {attempt.environment} was settled "
+        f"`{deployment.outcome}` meanwhile; nothing more was done",
+        hint="`lockgate status` shows what is live now",
+    )
