@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from builders import lift, quarantine
+from builders import lift, quarantine, settle, take
 from lockgate.domain.release import Decision, Finding
 from lockgate.errors import InfrastructureFailed, Refused, UsageMistake
 from lockgate.loop.gate import Gap, decide, gaps, standing_decision
@@ -330,6 +330,10 @@ class TestWhatIsLive:
             "same definition as v1, which is live"
         )
         assert decision.outcome == "pass"
+        world.apply_suite(cases=25)
+        assert [gap.version for gap in gaps(world.registry, back, "staging", world.policy)] == [
+            back
+        ]
 
     def test_without_a_run_on_this_suite_the_comparison_fails_and_names_the_gap(
         self, world: World
@@ -542,6 +546,20 @@ class TestAnOpenQuestion:
         assert said(decision, "triage accuracy drop").outcome == "inconclusive"
         assert (decision.outcome, decision.promotable) == ("pass", True)
 
+    def test_of_a_limit_does_not_ask_what_the_drop_asks(self, world: World) -> None:
+        """A drop that blocks has no say about a limit that is allowed to stay open."""
+        world.apply_policy(rules_text(self.limit + ', on_inconclusive = "allow"', self.drop))
+        decision = world.decide(world.evaluated(17))
+        assert said(decision, "triage accuracy").outcome == "inconclusive"
+        assert (decision.outcome, decision.promotable) == ("pass", True)
+
+    def test_that_two_rules_ask_alike_is_answered_by_the_stricter(self, world: World) -> None:
+        """Of two rules that limit the same, the one that blocks counts, in either order."""
+        strict, lax = self.limit, self.limit + ', on_inconclusive = "allow"'
+        for rules in ((strict, lax), (lax, strict)):
+            world.apply_policy(rules_text(*rules))
+            assert not world.decide(world.evaluated(17, prompt=f"{rules[0]}\n")).promotable
+
     def test_weighs_less_than_a_failure(self, world: World) -> None:
         """With one rule failed, the whole is failed, whatever is open."""
         world.apply_policy(
@@ -582,6 +600,36 @@ class TestRequirements:
         first = world.make_live(16)
         world.make_live(17)
         assert world.decide(first, "production").outcome == "pass"
+
+    @pytest.mark.parametrize("outcome", ["failed", "abandoned"])
+    def test_are_not_met_by_an_attempt_that_did_not_arrive(
+        self, world: World, outcome: str
+    ) -> None:
+        """Only what became live there counts."""
+        world.apply_policy(PRODUCTION)
+        version = world.evaluated(16)
+        passed = world.decide(version)
+        settle(
+            world.registry, take(world.registry, version, passed, environment="staging"), outcome
+        )
+        decision = world.decide(version, "production")
+        assert [finding.rule for finding in decision.obstacles()] == ["staging"]
+
+    def test_are_not_met_by_breaking_the_glass(self, world: World) -> None:
+        """What went past the gate has not passed it."""
+        world.apply_policy(PRODUCTION)
+        version = world.evaluated(16)
+        attempt = take(
+            world.registry,
+            version,
+            kind="break_glass",
+            environment="staging",
+            ticket="INC-7",
+            reason="the site is down",
+        )
+        settle(world.registry, attempt)
+        decision = world.decide(version, "production")
+        assert [finding.rule for finding in decision.obstacles()] == ["staging"]
 
     def test_are_not_met_by_another_definition(self, world: World) -> None:
         """The parent's promotion is not the child's."""
