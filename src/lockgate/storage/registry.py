@@ -20,9 +20,9 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lockgate.errors import Busy, Refused, RegistryTrouble
-from lockgate.ports import Clock
 from lockgate.storage import schema
 from lockgate.storage.applied import Applied
 from lockgate.storage.faults import code_of, is_lock, is_missing_right, lock_holder, told_as_ours
@@ -31,7 +31,10 @@ from lockgate.storage.objects import Objects
 from lockgate.storage.releases import Releases
 from lockgate.storage.runs import Runs
 from lockgate.storage.versions import Versions
-from lockgate.storage.writer import Writer
+
+if TYPE_CHECKING:
+    from lockgate.ports import Clock
+    from lockgate.storage.writer import Writer
 
 FOLDER = ".lockgate"
 FILE = "registry.db"
@@ -133,6 +136,8 @@ class Registry:
                 f"the registry cannot be written: {self.why_not}",
                 hint=_WAYS_OUT.get(self.why_not, _NEWER_WAY_OUT),
             )
+        from lockgate.storage.writer import Writer  # who only looks need not load it
+
         with told_as_ours(self._path):
             self._sync(durable)
             _begin(self._connection, self._path)

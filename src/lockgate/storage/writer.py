@@ -23,7 +23,6 @@ from lockgate.domain.evidence import Answer, MetricSummary, Run, RunEnd
 from lockgate.domain.release import Attempt, Decision
 from lockgate.domain.version import TRACKS, System, Version
 from lockgate.errors import Busy
-from lockgate.ports import Clock
 from lockgate.storage import rows
 from lockgate.storage.ledger import Ledger
 from lockgate.storage.objects import Objects
@@ -31,6 +30,7 @@ from lockgate.storage.runs import Runs
 
 if TYPE_CHECKING:
     from lockgate.domain.suite import Suite
+    from lockgate.ports import Clock
 
 R = TypeVar("R")
 
