@@ -133,6 +133,15 @@ def look(root: Path) -> dict[str, Any]:
     return {"labels": labels, "why_not": registry.why_not, "refusal": refusal}
 
 
+def read_object(root: Path, digest: str) -> bytes:
+    """Read an object."""
+    registry = open_registry(root)
+    try:
+        return registry.objects.read(digest)
+    finally:
+        registry.close()
+
+
 def make(root: Path) -> str:
     """Make a registry."""
     registry = create_registry(root, actor="support-dev")

@@ -34,9 +34,10 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def told_as_nobody(act: Callable[..., Any], root: Path) -> tuple[str, Any]:
+def told_as_nobody(act: Callable[..., Any], *args: Any) -> tuple[str, Any]:
+    """Run a function of `children` as a user without rights and return what it tells."""
     ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=children.as_nobody, args=(act, theirs, root))
+    process = SPAWN.Process(target=children.as_nobody, args=(act, theirs, *args))
     process.start()
     theirs.close()
     told: tuple[str, Any] = ours.recv()
@@ -242,21 +243,44 @@ def test_a_reader_without_rights_looks_at_an_idle_registry(open_folder: Path) ->
     assert [path.name for path in (open_folder / FOLDER).iterdir()] == [FILE]
 
 
-def test_a_reader_without_rights_and_a_log_in_use(open_folder: Path) -> None:
-    """While somebody works, a reader sees what is committed, or is told why that cannot be."""
+@pytest.fixture
+def in_use(open_folder: Path) -> Iterator[Path]:
+    """A registry that somebody else has open and has just written to."""
     registry = make_registry(open_folder)
     add_version(registry)
     only_to_read(open_folder)
-    kind, told = told_as_nobody(children.look, open_folder)
-    if kind == "returned":
-        assert told["labels"] == ["v1"]
-    else:
-        assert kind == "RegistryTrouble"
-        assert "cannot be read without write rights while it is in use" in told
-    for path in (open_folder / FOLDER).iterdir():
-        path.chmod(0o600)
-    (open_folder / FOLDER).chmod(0o700)
+    yield open_folder
     registry.close()
+
+
+def test_a_reader_without_rights_sees_what_is_in_the_log(in_use: Path) -> None:
+    """While somebody works, a reader who may read the log sees what is committed."""
+    kind, told = told_as_nobody(children.look, in_use)
+    assert (kind, told["labels"]) == ("returned", ["v1"])
+
+
+def test_a_reader_without_rights_to_the_log_is_told(in_use: Path) -> None:
+    """A log that may not be read could hold news: looking is refused, and whom to ask is said."""
+    for name in (f"{FILE}-wal", f"{FILE}-shm"):
+        (in_use / FOLDER / name).chmod(0)
+    kind, told = told_as_nobody(children.look, in_use)
+    assert kind == "RegistryTrouble"
+    assert "cannot be read without write rights while it is in use" in told
+    assert "hint: ask its owner to add you to the registry's group" in told
+
+
+def test_an_object_without_rights_is_told(open_folder: Path) -> None:
+    """An object's file that may not be read is trouble with rights, not damage."""
+    registry = make_registry(open_folder)
+    with registry.write() as writing:
+        digest = writing.put(b"weights" * 100_000)
+    registry.close()
+    only_to_read(open_folder)
+    (open_folder / FOLDER / "objects" / digest[:2] / digest).chmod(0)
+    kind, told = told_as_nobody(children.read_object, open_folder, digest)
+    assert kind == "RegistryTrouble"
+    assert told.startswith(f"object {digest[:12]} cannot be read: Permission denied")
+    assert "hint: check rights with `ls -l" in told
 
 
 def test_a_folder_that_may_not_be_written_makes_no_registry(open_folder: Path) -> None:
