@@ -134,12 +134,15 @@ def _proposal_request(registry: Registry, policy: Policy, proposal: Proposal) ->
 
 
 def is_open_proposal(registry: Registry, proposal: Proposal) -> bool:
-    """Tell whether what a proposal would replace is still what is applied."""
+    """Tell whether nothing was applied since a proposal was made, itself included.
+
+    What it would replace may come back later; then a proposal of its own asks anew.
+    """
     if proposal.kind == "policy":
         applied = registry.applied.policy()
-        return applied is not None and applied.rules == proposal.before
+        return applied is not None and applied.seq < proposal.seq
     suite = registry.applied.suites(proposal.system or "").get(proposal.name)
-    return suite is not None and suite.digest == proposal.before
+    return suite is not None and suite.seq < proposal.seq
 
 
 def request_text(
