@@ -62,7 +62,7 @@ THIRD_PARTY = {
 OUTSIDE_WORLD = {"sqlite3", "subprocess", "socket", "asyncio", "threading", "tempfile", "shutil"}
 """Modules of the standard library that values and rules have no business with."""
 
-OFFERED = {("lockgate", "lockgate.deploy.resolve"), ("lockgate", "lockgate.deploy")}
+OFFERED = {("lockgate", "lockgate.deploy.resolve")}
 """What the package itself offers to programs, imported when it is asked for."""
 
 STANDALONE = ("runners/worker.py", "evals/scorer_worker.py", "deploy/hook_runner.py")

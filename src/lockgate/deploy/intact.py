@@ -52,7 +52,11 @@ def folder_problems(
         return [f"`{_safe(error.filename)}` cannot be read: {error.strerror}"]
     wanted = {**files, **executables}
     problems += [(path, "is missing") for path in wanted.keys() - found.keys()]
-    problems += [(path, _not_wanted(path)) for path in found.keys() - wanted.keys()]
+    problems += [
+        (path, _not_wanted(path))
+        for path in found.keys() - wanted.keys()
+        if not (stat.S_ISDIR(found[path].st_mode) and _is_above(path, wanted))
+    ]
     rest = budget_bytes
     for path in sorted(wanted.keys() & found.keys(), key=lambda path: found[path].st_size):
         state = found[path]
@@ -79,6 +83,11 @@ def _entries(folder: str, above: str) -> Iterator[tuple[str, os.stat_result]]:
             yield from below
             if not below:
                 yield above + entry.name, state
+
+
+def _is_above(path: str, wanted: Mapping[str, str]) -> bool:
+    """Tell whether an empty folder belongs there: it is its missing files that are told."""
+    return any(name.startswith(f"{path}/") for name in wanted)
 
 
 def _not_wanted(path: str) -> str:

@@ -49,6 +49,11 @@ class Observed:
     version: str | None
     """The whole version id, where it is known."""
 
+    @property
+    def name(self) -> str:
+        """The instance, as it was told; not safe to show."""
+        return self.instance.name
+
 
 def observe(
     root: Path, argv: Sequence[str], timeout_s: float, facts: Mapping[str, str] | None = None

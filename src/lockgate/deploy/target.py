@@ -1,0 +1,146 @@
+"""One environment's target: what it publishes, which hook it runs, whom it asks what is running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from lockgate.deploy import hook
+from lockgate.deploy.host_key import HostKey
+from lockgate.deploy.observe import Observed, classify, observe
+from lockgate.deploy.publisher import Materialise, Publisher
+from lockgate.domain.components import Definition
+from lockgate.domain.policy import Environment
+from lockgate.domain.receipt import Receipt
+
+OBSERVE_TIMEOUT_S = 20.0
+HASHED_AT_ONCE_BYTES = 64 << 20
+"""Of a published folder that is there already, how much is hashed before it is switched to."""
+
+
+class EnvironmentTarget:
+    """Where one environment's versions are published and deployed to; see `ports.Target`."""
+
+    def __init__(
+        self,
+        root: Path,
+        system: str,
+        environment: Environment,
+        key: HostKey,
+        materialise: Materialise,
+    ) -> None:
+        """Serve one system in one environment of the applied policy.
+
+        Args:
+            root: The registry's folder.
+            system: Whose versions.
+            environment: Says what is published and which commands are run.
+            key: Signs the receipts.
+            materialise: Writes a definition's files.
+        """
+        self._root = root
+        self._system = system
+        self._environment = environment
+        folder = root / environment.publish if environment.publish else None
+        self.publisher = Publisher(folder, key, materialise) if folder else None
+
+    @property
+    def publishes(self) -> bool:
+        """Whether receipts and definitions are published."""
+        return self.publisher is not None
+
+    @property
+    def has_hook(self) -> bool:
+        """Whether a deploy hook is run."""
+        return bool(self._environment.deploy)
+
+    @property
+    def observes(self) -> bool:
+        """Whether running instances can be asked which version they are."""
+        return bool(self._environment.observe)
+
+    def hook_digest(self) -> str | None:
+        """Return a digest of the hook's words and scripts; `None` without a hook."""
+        if not self.has_hook:
+            return None
+        return hook.hook_digest(self._root, self._environment.deploy)
+
+    def current(self, system: str) -> Receipt | None:
+        """Return the receipt of what is live."""
+        return self.publisher.current(system) if self.publisher else None
+
+    def way_back(self, system: str) -> Receipt | None:
+        """Return the receipt of the version to go back to."""
+        return self.publisher.way_back(system) if self.publisher else None
+
+    def staged(self, system: str) -> Receipt | None:
+        """Return the receipt of an attempt that is not published."""
+        return self.publisher.staged(system) if self.publisher else None
+
+    def prepare(
+        self, receipt: Receipt, definition: Definition, open_content: Callable[[str], BinaryIO]
+    ) -> None:
+        """Have a receipt's definition stand whole in its folder; safe to repeat."""
+        if self.publisher:
+            self.publisher.prepare(
+                receipt, definition, open_content, budget_bytes=HASHED_AT_ONCE_BYTES
+            )
+
+    def stage(self, receipt: Receipt) -> None:
+        """Write the receipt of an attempt that is under way; safe to repeat."""
+        if self.publisher:
+            self.publisher.stage(receipt)
+
+    def publish(self, receipt: Receipt, way_back: Receipt | None) -> None:
+        """Make a receipt the one that the serving side trusts; safe to repeat."""
+        if self.publisher:
+            self.publisher.publish(receipt, way_back)
+
+    def unstage(self, system: str, generation: int) -> None:
+        """Take an attempt's receipt away; safe to repeat."""
+        if self.publisher:
+            self.publisher.unstage(system, generation)
+
+    def _run(self, generation: int) -> hook.HookRun:
+        folder = self._root / ".lockgate" / "hooks"
+        return hook.HookRun(folder, self._system, self._environment.name, generation)
+
+    def start_hook(self, receipt: Receipt, previous: Receipt | None) -> None:
+        """Start the deploy hook; it outlives this process."""
+        place = self.publisher
+        missing = self._root / ".lockgate" / "unpublished"
+        job = hook.Job(
+            place.staged_path(receipt.system) if place else missing,
+            place.folder_of(receipt) if place else missing,
+            receipt.version,
+            place.folder_of(previous) if place and previous else None,
+        )
+        hook.start(
+            self._root,
+            self._run(receipt.generation),
+            self._environment.deploy,
+            job,
+            timeout_s=self._environment.deploy_timeout.total_seconds(),
+        )
+
+    def follow_hook(self, system: str, generation: int) -> Iterator[hook.HookProgress]:
+        """Give what a hook writes as it writes it, until it has ended."""
+        return hook.follow(self._run(generation))
+
+    def hook_status(self, system: str, generation: int) -> hook.HookStatus:
+        """Return how a hook stands, whoever started it."""
+        return hook.status(self._run(generation))
+
+    def stop_hook(self, system: str, generation: int) -> hook.HookStatus:
+        """Stop a hook, or make sure that it never starts; safe to repeat."""
+        return hook.stop(self._run(generation))
+
+    def observe(self, live: str | None, receipted: Iterable[str]) -> list[Observed]:
+        """Ask the running instances which version they are."""
+        facts = {
+            "LOCKGATE_SYSTEM": self._system,
+            "LOCKGATE_ENVIRONMENT": self._environment.name,
+        }
+        told = observe(self._root, self._environment.observe, OBSERVE_TIMEOUT_S, facts)
+        return classify(told, live, list(receipted))
