@@ -40,7 +40,8 @@ FLOORS = {
 STEPS = {
     "register": {"change"},
     "apply": {"approve"},
-    "ship": {"change", "register", "evaluate", "gate", "promote"},
+    "promote": {"deployment"},
+    "ship": {"change", "register", "evaluate", "gate", "promote", "deployment"},
 }
 """Which files of `loop/` may import which other ones; all others may import none."""
 

@@ -17,7 +17,6 @@ from loop.world import (
     DEV,
     LEAD,
     OTHER_LEAD,
-    OWNER,
     PRODUCTION,
     STAGING,
     SYSTEM,
@@ -353,6 +352,15 @@ class TestClaimedNames:
             world.say(decision, key=None, signer=LEAD)
 
 
+def test_where_nobody_reviews_there_is_nothing_to_say(world: World) -> None:
+    """An environment without reviewers takes no yes."""
+    world.apply_policy(STAGING)
+    with pytest.raises(Refused) as refused:
+        world.say(world.decide(world.evaluated(16)))
+    assert refused.value.what == "the applied policy names no keys of reviewers"
+    assert refused.value.hint == "add them to the signers file, then `lockgate policy apply`"
+
+
 class TestWhatWaitsForMe:
     """`lockgate approve` alone lists what lacks a word."""
 
@@ -503,6 +511,3 @@ def agree_to_policy(world: World, text: str) -> None:
         actor=OTHER_LEAD,
     )
     world.apply_policy(text, actor=DEV)
-
-
-assert OWNER not in (LEAD, OTHER_LEAD)
