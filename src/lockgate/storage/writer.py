@@ -22,7 +22,7 @@ from lockgate.domain.components import Definition
 from lockgate.domain.evidence import Answer, MetricSummary, Run, RunEnd
 from lockgate.domain.release import Attempt, Decision
 from lockgate.domain.version import TRACKS, System, Version
-from lockgate.errors import Busy
+from lockgate.errors import Busy, Rejected
 from lockgate.storage import rows
 from lockgate.storage.ledger import Ledger
 from lockgate.storage.objects import Objects
@@ -67,8 +67,19 @@ class Writer:
             The record with the `seq` and `at` it got.
 
         Raises:
-            Rejected: A key, CHECK or trigger refused it; the whole transaction is undone.
+            Rejected: A key, CHECK or trigger refused it, or one of its texts is no text; the
+                whole transaction is undone.
         """
+        try:
+            return self._append(record)
+        except UnicodeEncodeError as error:
+            raise Rejected(
+                f"the registry refused it: a {rows.TABLES[type(record)]} has a text that is not "
+                f"text: {error.object[error.start : error.end]!r} at {error.start + 1}",
+                hint="write it in UTF-8",
+            ) from error
+
+    def _append(self, record: R) -> R:
         kind = rows.TABLES[type(record)]
         at = self._ledger.time_after(self._head, self._clock.now())
         row = rows.columns(record, self._objects.put)
@@ -170,7 +181,7 @@ class Writer:
                 added.label,
                 added.owner,
                 added.reason,
-                prompt_text[:MAX_INDEXED_PROMPT_BYTES],
+                prompt_text[:MAX_INDEXED_PROMPT_BYTES].encode("utf-8", "replace").decode(),
             ),
         )
         return added
@@ -211,7 +222,9 @@ class Writer:
                     answer.repeat,
                     answer.asking,
                     json.dumps(dict(answer.scores)) if answer.scores is not None else None,
-                    put(answer.error.encode()) if answer.error is not None else None,
+                    put(answer.error.encode("utf-8", "replace"))
+                    if answer.error is not None
+                    else None,
                     put(_output_bytes(answer.output)) if answer.error is None else None,
                     answer.latency_ms,
                     answer.tokens_in,
@@ -251,9 +264,12 @@ class Writer:
         now = self._clock.now()
         if row is not None:
             who, pid, started, host, heartbeat = row
-            if host == socket.gethostname():
-                is_held = process_start(pid) == started and pid != os.getpid()
-            else:
+            own_start = process_start(os.getpid())
+            if (pid, host) == (os.getpid(), socket.gethostname()):
+                is_held = False
+            elif host == socket.gethostname() and own_start is not None:
+                is_held = process_start(pid) == started
+            else:  # nobody can look at the process: it has to have been heard of
                 is_held = (now - parse_instant(heartbeat)).total_seconds() < 60
             if is_held:
                 raise Busy(
