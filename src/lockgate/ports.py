@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -274,7 +274,7 @@ class Target(Protocol):
         """Stop a hook, or make sure that it never starts; safe to repeat."""
         ...
 
-    def observe(self, live: str | None, receipted: Iterable[str]) -> list[InstanceTold]:
+    def observe(self, live: str | None, receipted: Iterable[str]) -> Sequence[InstanceTold]:
         """Ask the running instances which version they are."""
         ...
 

@@ -10,19 +10,23 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockgate.errors import LockgateError, RegistryTrouble, UsageMistake
+from lockgate.errors import LockgateError, Refused, RegistryTrouble, UsageMistake
 
 if TYPE_CHECKING:
+    from lockgate.deploy.host_key import HostKey
+    from lockgate.deploy.target import EnvironmentTarget
     from lockgate.domain.components import Definition
-    from lockgate.domain.policy import Policy
+    from lockgate.domain.policy import Environment, Policy
     from lockgate.domain.suite import Suite
     from lockgate.domain.version import Version
+    from lockgate.loop.deployment import DeployEvent
     from lockgate.loop.evaluate import OpenRunner
     from lockgate.loop.register import Registered
+    from lockgate.loop.ship import Tools
     from lockgate.ports import Draft, Registry, Runner, Signing
 
 REGISTRY_VARIABLE = "LOCKGATE_REGISTRY"
@@ -95,10 +99,12 @@ def open_registry(root: Path, *, read_only: bool = False) -> Registry:
 
 
 def create_registry(root: Path, *, actor: str) -> Registry:
-    """Make a registry in a folder."""
+    """Make a registry in a folder, with a key of its own to sign receipts with."""
     from lockgate.storage.registry import create_registry as create_sqlite
 
-    return create_sqlite(root, actor=actor)
+    registry = create_sqlite(root, actor=actor)
+    make_host_key(root)
+    return registry
 
 
 def applied_policy(registry: Registry) -> Policy:
@@ -109,8 +115,6 @@ def applied_policy(registry: Registry) -> Policy:
     """
     policy = applied_policy_or_none(registry)
     if policy is None:
-        from lockgate.errors import Refused
-
         raise Refused(
             "no policy is applied yet, so nothing can be gated",
             hint="write policy.toml, then `lockgate policy apply`",
@@ -330,14 +334,24 @@ def locked_version(root: Path, system: str) -> str | None:
     return lock.version if lock is not None and lock.system == system else None
 
 
-def ship_tools(root: Path, folder: Path, registry: Registry, concurrency: int | None) -> Any:
+def ship_tools(
+    root: Path,
+    folder: Path,
+    registry: Registry,
+    concurrency: int | None,
+    tell: Callable[[DeployEvent], None] | None = None,
+) -> Tools:
     """Return what `loop.ship` needs from outside."""
+    from functools import partial
+
     from lockgate.loop.ship import Tools
 
     def note(registered: Registered) -> None:
         write_lock(folder, registry, registered.version)
 
-    return Tools(runner_opener(root, registry, concurrency), find_secrets, note)
+    return Tools(
+        runner_opener(root, registry, concurrency), find_secrets, note, partial(target, root), tell
+    )
 
 
 def materialise(registry: Registry, definition: Definition, target: Path) -> None:
@@ -481,3 +495,34 @@ def suite_states(root: Path, registry: Registry, system: str | None) -> list[dic
         state = "applied" if row["digest"] == suite.digest else "differs"
         row |= {"system": suite.system, "name": name, "file": state if row["digest"] else "new"}
     return [row for row in rows.values() if system is None or row["system"] == system]
+
+
+def host_key(root: Path) -> HostKey:
+    """Return the key this host signs receipts with; it may not be there."""
+    from lockgate.deploy.host_key import HostKey
+
+    return HostKey(root / _FOLDER, signing())
+
+
+def make_host_key(root: Path) -> bool:
+    """Make the host's key unless there is one; false where ssh-keygen is missing."""
+    from lockgate.deploy.host_key import make_host_key as make
+    from lockgate.signing import ssh
+
+    try:
+        make(root / _FOLDER, ssh.make_key)
+    except Refused:
+        return False
+    return True
+
+
+def target(root: Path, system: str, environment: Environment) -> EnvironmentTarget:
+    """Return where a system's versions go in an environment."""
+    from functools import partial
+
+    from lockgate.deploy.target import EnvironmentTarget
+    from lockgate.workspace.materialise import materialise as write
+
+    return EnvironmentTarget(
+        root, system, environment, host_key(root), partial(write, durable=True)
+    )

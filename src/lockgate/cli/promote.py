@@ -20,6 +20,7 @@ from lockgate.cli.common import (
     registry_option,
     say,
     system_option,
+    tell,
 )
 from lockgate.cli.evaluate import choose_candidate
 from lockgate.cli.exits import fail
@@ -27,9 +28,11 @@ from lockgate.cli.gate import show_decision
 from lockgate.cli.live import follow, show_run
 from lockgate.cli.register import registered_body, show_registered
 from lockgate.errors import LockgateError, Refused
+from lockgate.loop.deployment import DeployEvent
 from lockgate.loop.gate import decide, gaps
 from lockgate.loop.promote import Promoted, promote
 from lockgate.loop.ship import ShipStep, ship
+from lockgate.shown import shown
 
 
 @click.command("promote", short_help="Make a version that passed the gate live.")
@@ -69,7 +72,16 @@ def promote_command(
             decision = decide(
                 at.registry, candidate, environment, policy, actor=at.actor, reverting=reverting
             )
-            done = promote(at.registry, candidate, target, decision, actor=at.actor, reason=reason)
+            done = promote(
+                at.registry,
+                candidate,
+                target,
+                decision,
+                actor=at.actor,
+                reason=reason,
+                target=wiring.target(at.root, name, target),
+                tell=tell_event,
+            )
     if as_json:
         emit(promoted_body(done))
         return
@@ -87,6 +99,22 @@ def _check_live_evaluated(at: Desk, candidate: Any, environment: str) -> None:
             hint=f"`lockgate gate {candidate.label} --to {environment} -s {candidate.system}` "
             "evaluates it first",
         )
+
+
+def tell_event(event: DeployEvent) -> None:
+    """Tell what happens while a version is deployed, on stderr as it comes."""
+    if event.kind == "hook":
+        for line in event.detail.lines:
+            tell(f"    {line}")
+    elif event.kind == "published":
+        tell(f"    published as generation {event.generation}, read back")
+    elif event.kind == "observed":
+        told = list(event.detail)
+        matching = sum(instance.state == "match" for instance in told)
+        tell(f"    {matching} of {len(told)} running instances report it")
+        for instance in told:
+            if instance.state != "match":
+                tell(f"    {shown(instance.name)}: {instance.state}")
 
 
 def promoted_body(done: Promoted) -> dict[str, object]:
@@ -155,7 +183,7 @@ def ship_command(
             draft,
             environment,
             policy,
-            wiring.ship_tools(at.root, where, at.registry, jobs),
+            wiring.ship_tools(at.root, where, at.registry, jobs, tell_event),
             reason=reason,
             actor=at.actor,
             owner=owner or draft.owner or wiring.git_user(where),

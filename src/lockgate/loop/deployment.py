@@ -10,15 +10,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
+from lockgate.domain.components import Definition
 from lockgate.domain.receipt import Origin, Previous, Receipt, receipt_for, settled
 from lockgate.domain.release import Attempt, Deployment, Settlement
 from lockgate.domain.version import Version
 from lockgate.errors import InfrastructureFailed, Interrupted, LockgateError, StaleGeneration
-from lockgate.ports import InstanceTold, Registry, Target
+from lockgate.ports import HookLines, HookTold, InstanceTold, Registry, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,56 @@ class DeployEvent:
     generation: int
     detail: Any = None
     """For `hook` what it wrote, for `observed` the instances, for `rebuilt` a count of files."""
+
+
+class Nowhere:
+    """The target of an environment that publishes nothing and runs no hook: records are all."""
+
+    publishes = has_hook = observes = False
+
+    def hook_digest(self) -> str | None:
+        """There is no hook."""
+        return None
+
+    def current(self, system: str) -> Receipt | None:
+        """Nothing is published."""
+        return None
+
+    way_back = staged = current
+
+    def prepare(
+        self, receipt: Receipt, definition: Definition, open_content: Callable[[str], BinaryIO]
+    ) -> None:
+        """Nothing is written."""
+
+    def stage(self, receipt: Receipt) -> None:
+        """Nothing is written."""
+
+    def publish(self, receipt: Receipt, way_back: Receipt | None) -> None:
+        """Nothing is written."""
+
+    def unstage(self, system: str, generation: int) -> None:
+        """Nothing was written."""
+
+    def start_hook(self, receipt: Receipt, previous: Receipt | None) -> None:
+        """There is no hook."""
+
+    def follow_hook(self, system: str, generation: int) -> Iterator[HookLines]:
+        """There is no hook."""
+        return iter(())
+
+    def hook_status(self, system: str, generation: int) -> HookTold:
+        """There is no hook."""
+        raise LookupError("an environment without a hook has no hook status")
+
+    stop_hook = hook_status
+
+    def observe(self, live: str | None, receipted: Iterable[str]) -> Sequence[InstanceTold]:
+        """Nobody can be asked."""
+        return ()
+
+
+NOWHERE: Target = Nowhere()
 
 
 def lease_of(system: str, environment: str, generation: int) -> str:
@@ -116,9 +167,7 @@ def carry_out(
             writing.drop_lease(subject)
 
 
-def staged_receipt(
-    registry: Registry, target: Target, attempt: Attempt, version: Version
-) -> Receipt:
+def staged_receipt(registry: Registry, attempt: Attempt, version: Version) -> Receipt:
     """Return the staged receipt of an attempt, the same whenever it is asked for."""
     live = registry.releases.live_before(attempt.system, attempt.environment, attempt.generation)
     previous = None
@@ -136,8 +185,25 @@ def staged_receipt(
     )
 
 
+def kept_way_back(registry: Registry, target: Target, live: Deployment | None) -> Receipt | None:
+    """Return the receipt of what is live, with its folder whole, to be the way back from the next.
+
+    Raises:
+        IntegrityBroken: Its bytes are gone from the registry: there would be no way back.
+    """
+    if live is None or live.attempt.version is None or not target.publishes:
+        return None
+    version = registry.versions.get(live.attempt.version)
+    if version is None:
+        return None
+    receipt = staged_receipt(registry, live.attempt, version)
+    definition = registry.versions.definition(version.definition)
+    target.prepare(receipt, definition, registry.objects.open)
+    return settled(receipt, live.settled_at or live.attempt.at)
+
+
 def _rebuilt(registry: Registry, target: Target, attempt: Attempt, version: Version) -> Receipt:
-    receipt = staged_receipt(registry, target, attempt, version)
+    receipt = staged_receipt(registry, attempt, version)
     if target.publishes:
         definition = registry.versions.definition(version.definition)
         target.prepare(receipt, definition, registry.objects.open)
@@ -204,7 +270,7 @@ def announce(
         yield DeployEvent("observed", attempt.generation, seen(registry, target, attempt))
 
 
-def seen(registry: Registry, target: Target, attempt: Attempt) -> list[InstanceTold]:
+def seen(registry: Registry, target: Target, attempt: Attempt) -> Sequence[InstanceTold]:
     """Return the running instances and what each one's answer means."""
     known = [
         deployment.attempt.version

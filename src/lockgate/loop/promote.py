@@ -10,11 +10,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from lockgate.domain.policy import Environment, freeze_at, freeze_ends, next_freeze
-from lockgate.domain.release import Attempt, Decision, Deployment, Finding, Settlement
+from lockgate.domain.release import Attempt, Decision, Deployment, Finding
 from lockgate.domain.times import shown_time
 from lockgate.domain.version import Version
 from lockgate.errors import (
@@ -24,7 +25,14 @@ from lockgate.errors import (
     StaleGeneration,
     WaitingForPerson,
 )
-from lockgate.ports import Registry
+from lockgate.loop.deployment import (
+    NOWHERE,
+    DeployEvent,
+    carry_out,
+    kept_way_back,
+    origin_records,
+)
+from lockgate.ports import Registry, Target
 
 FULLY_CHECKED_BYTES = 64 << 20
 """Definitions up to this size are hashed whole before a promotion."""
@@ -72,6 +80,8 @@ def promote(
     *,
     actor: str,
     reason: str | None = None,
+    target: Target | None = None,
+    tell: Callable[[DeployEvent], None] | None = None,
 ) -> Promoted:
     """Make a version live in an environment.
 
@@ -82,8 +92,11 @@ def promote(
         decision: A decision about exactly this version and environment.
         actor: Who promotes.
         reason: A word for the record; optional, the version has its own.
+        target: Where the environment's versions are published and deployed to, if anywhere.
+        tell: Hears what happens, hook output included.
 
     Raises:
+        InfrastructureFailed: The deploy hook failed; what was live before still is.
         Refused: The decision does not allow it, or no longer; or a freeze, hold or quarantine.
         WaitingForPerson: Only approvals are missing.
         IntegrityBroken: Bytes of the version, or of the way back, are missing or damaged.
@@ -99,7 +112,7 @@ def promote(
         raise Refused(
             f"generation {newest.attempt.generation} of {environment.name} is not settled: "
             f"{newest.attempt.actor} is promoting or was cut off",
-            hint="`lockgate status` says what is open",
+            hint=f"`lockgate settle {environment.name} -s {version.system}` finds out",
         )
     generation = newest.attempt.generation + 1 if newest else 1
     attempt = Attempt(
@@ -109,29 +122,28 @@ def promote(
         "promote",
         version.id,
         decision.id,
-        None,
+        target.hook_digest() if target else None,
         None,
         reason,
         actor,
     )
-    settled = Settlement(version.system, environment.name, generation, "live", None, actor)
+    events = carry_out(
+        registry,
+        target or NOWHERE,
+        attempt,
+        version,
+        actor=actor,
+        first=origin_records(version.system, environment.name, actor) if generation == 1 else (),
+        way_back=kept_way_back(registry, target, live) if target else None,
+    )
     try:
-        with registry.write() as writing:
-            if generation == 1:
-                for origin in _origin(version.system, environment.name, actor):
-                    writing.append(origin)
-            writing.append(attempt)
-            writing.append(settled)
+        taken = next(events)
     except LockgateError as error:
         raise _lost_race(registry, version, environment, generation, error) from error
+    for event in chain([taken], events):
+        if tell is not None:
+            tell(event)
     return Promoted(version, environment.name, generation, before, is_new=True)
-
-
-def _origin(system: str, environment: str, actor: str) -> tuple[Attempt, Settlement]:
-    return (
-        Attempt(system, environment, 0, "origin", None, None, None, None, None, actor),
-        Settlement(system, environment, 0, "empty", None, actor),
-    )
 
 
 def _lost_race(

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lockgate.domain.policy import Policy, allowed_errors, stop_after_errors
+from lockgate.domain.policy import Environment, Policy, allowed_errors, stop_after_errors
 from lockgate.domain.version import Version
 from lockgate.evals.progress import Progress
 from lockgate.loop.change import change
+from lockgate.loop.deployment import DeployEvent
 from lockgate.loop.evaluate import Limits, OpenRunner, evaluate, open_run
 from lockgate.loop.gate import Gap, decide, gaps
 from lockgate.loop.promote import promote
 from lockgate.loop.register import FindSecrets, Registered, register
-from lockgate.ports import Draft, Registry
+from lockgate.ports import Draft, Registry, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Tools:
     find_secrets: FindSecrets
     write_lock: Callable[[Registered], None]
     """Notes in the folder which version it is now."""
+    target_of: Callable[[str, Environment], Target] | None = None
+    """Gives where a system's versions go in an environment; `None` publishes nowhere."""
+    tell: Callable[[DeployEvent], None] | None = None
+    """Hears what happens while a version is deployed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,10 @@ def travel(
     yield from fill_gaps(registry, version, environment_name, policy, tools.open_runner, actor)
     decision = decide(registry, version, environment_name, policy, actor=actor, reverting=reverting)
     yield ShipStep("gate", "done", environment_name, decision)
-    promoted = promote(registry, version, environment, decision, actor=actor)
+    target = tools.target_of(version.system, environment) if tools.target_of else None
+    promoted = promote(
+        registry, version, environment, decision, actor=actor, target=target, tell=tools.tell
+    )
     yield ShipStep("promote", "done", environment_name, promoted)
 
 

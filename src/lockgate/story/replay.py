@@ -206,7 +206,15 @@ class Stage:
     def _promote(self, scene: Scene, cue: Cue) -> Iterator[tuple[str, Any, Any]]:
         version, policy, to = self._version(scene, cue), self._policy(), str(cue.to)
         decision = decide(self.registry, version, to, policy, actor=cue.by, reverting=cue.reverting)
-        done = promote(self.registry, version, policy.environment(to), decision, actor=cue.by)
+        environment = policy.environment(to)
+        done = promote(
+            self.registry,
+            version,
+            environment,
+            decision,
+            actor=cue.by,
+            target=wiring.target(self.root, scene.system, environment),
+        )
         yield "promote", done, None
 
 
