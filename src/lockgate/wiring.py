@@ -18,9 +18,11 @@ from lockgate.errors import LockgateError, Refused, RegistryTrouble, UsageMistak
 
 if TYPE_CHECKING:
     from lockgate.deploy.host_key import HostKey
+    from lockgate.deploy.publisher import Publisher
     from lockgate.deploy.target import EnvironmentTarget
     from lockgate.domain.components import Definition
     from lockgate.domain.policy import Environment, Policy
+    from lockgate.domain.receipt import Receipt
     from lockgate.domain.suite import Suite
     from lockgate.domain.version import Version
     from lockgate.loop.deployment import DeployEvent
@@ -96,6 +98,15 @@ def open_registry(root: Path, *, read_only: bool = False) -> Registry:
     from lockgate.storage.registry import open_registry as open_sqlite
 
     return open_sqlite(root, read_only=read_only)
+
+
+def registry_identity(root: Path) -> tuple[int, int] | None:
+    """Return what tells a registry's file from another under its name; `None` without one."""
+    try:
+        found = (root / _FOLDER / _FILE).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def create_registry(root: Path, *, actor: str) -> Registry:
@@ -526,3 +537,59 @@ def target(root: Path, system: str, environment: Environment) -> EnvironmentTarg
     return EnvironmentTarget(
         root, system, environment, host_key(root), partial(write, durable=True)
     )
+
+
+def check_deploy(
+    registry: Registry,
+    publisher: Publisher,
+    system: str,
+    environment: str,
+    *,
+    receipt_file: Path | None,
+    folder: Path | None,
+) -> Receipt:
+    """Return the receipt a pipeline may deploy; everything else is refused.
+
+    Args:
+        registry: Says what is settled.
+        publisher: Of the environment.
+        system: What is to be deployed.
+        environment: Where to.
+        receipt_file: The receipt to check; `None` takes that of what is live.
+        folder: The definition as the pipeline has it; `None` takes the published one.
+
+    Raises:
+        Refused: There is no receipt, or the attempt it belongs to is not settled, or ended badly.
+        StaleGeneration: Something newer is live.
+        IntegrityBroken: The receipt is foreign, or a byte differs.
+    """
+    from lockgate.deploy.check import check_deploy as check
+    from lockgate.domain.receipt import Origin
+
+    live = registry.releases.live(system, environment)
+    newest = registry.releases.newest(system, environment)
+    receipt = check(
+        publisher,
+        system,
+        Origin(registry.id, registry.epoch, environment),
+        receipt_file=receipt_file or publisher.receipt_path(system),
+        folder=folder,
+        newest_generation=live.attempt.generation if live else None,
+    )
+    settle = f"`lockgate settle {environment} -s {system}` finds out"
+    if receipt.state == "live":
+        if newest is not None and newest.is_open:
+            raise Refused(
+                f"generation {newest.attempt.generation} of {environment} is not settled: "
+                f"{newest.attempt.actor} is at it or was cut off",
+                hint=settle,
+            )
+        return receipt
+    if newest is None or newest.attempt.generation != receipt.generation or not newest.is_open:
+        ended = newest.outcome if newest is not None else "never taken"
+        raise Refused(
+            f"the staged receipt of generation {receipt.generation} may not be deployed: its "
+            f"attempt is {ended}",
+            hint=settle,
+        )
+    return receipt

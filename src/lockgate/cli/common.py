@@ -22,6 +22,7 @@ import click
 
 from lockgate import wiring
 from lockgate.canonical import instant
+from lockgate.errors import RegistryTrouble
 from lockgate.shown import shown
 
 if TYPE_CHECKING:
@@ -77,15 +78,26 @@ def folder_option(function: F) -> F:
 
 @contextlib.contextmanager
 def desk(given: str | None, *, read_only: bool = False) -> Iterator[Desk]:
-    """Open the registry that was named or is nearest, and close it at the end."""
+    """Open the registry that was named or is nearest, and close it at the end.
+
+    Raises:
+        RegistryTrouble: There is none, or it was taken away before the end.
+    """
     context = click.get_current_context(silent=True)
     named = given or (context.obj if context else None)
     root = wiring.find_root(named)
     registry = wiring.open_registry(root, read_only=read_only)
+    identity = wiring.registry_identity(root)
     try:
         yield Desk(root, registry, wiring.actor())
     finally:
         registry.close()
+    if not read_only and wiring.registry_identity(root) != identity:
+        raise RegistryTrouble(
+            f"the registry in `{root}` was taken away while this command worked in it: "
+            "what it recorded is lost",
+            hint="bring `.lockgate/` back from a backup, then run this again",
+        )
 
 
 def is_utf8() -> bool:

@@ -164,6 +164,8 @@ def _run(
     resume: RunRecord | None,
     as_json: bool,
 ) -> dict[str, object]:
+    with at.registry.write(durable=False):
+        pass  # a registry that cannot be written is told before a version is started
     baseline = compared_with(at, version)
     policy = wiring.applied_policy_or_none(at.registry)
     limits = (
