@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,29 @@ def busy(
 ) -> Desk:
     """A copy of the registry `busy`."""
     return Desk(copied(busy_registry, tmp_path / "busy"), capsys, monkeypatch)
+
+
+@pytest.fixture
+def open_to_all(
+    new_registry: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Desk]:
+    """A copy of the registry `new` that every user may reach and write; pytest's own folder is not."""
+    folder = Path(tempfile.mkdtemp(prefix="lockgate-open-"))
+    root = copied(new_registry, folder / "desk")
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o777)
+    yield Desk(root, capsys, monkeypatch)
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o777)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def nobody() -> tuple[str, ...]:
+    """The words that run a command as a user without rights of its own."""
+    if os.getuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv runs a command as another user")
+    return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")

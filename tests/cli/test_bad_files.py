@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -144,29 +142,12 @@ def test_a_link_that_leads_outside_is_refused(new: Desk, target: str) -> None:
     assert "`prompts/link.txt` is a symbolic link that leads outside the folder" in said.err
 
 
-def test_a_file_nobody_may_read(new: Desk) -> None:
+def test_a_file_nobody_may_read(open_to_all: Desk, nobody: tuple[str, ...]) -> None:
     """A file without rights is named, by a user who does not have them."""
-    path = new.root / "systems/desk/prompts/praise.txt"
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        open_to_all(new.root)
-        said = new.outside("change", before=AS_NOBODY)
-    else:
-        said = new.outside("change")
-    assert said.code in (2, 3)
-    assert "prompts/praise.txt" in said.err and "permission denied" in said.err.lower()
-
-
-AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-
-
-def open_to_all(root: Path) -> None:
-    """Let everybody pass to a registry and write it, whatever is above it."""
-    for folder in (root, *root.parents):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
-    for path in (root / ".lockgate", *(root / ".lockgate").iterdir()):
-        path.chmod(0o777)
+    (open_to_all.root / "systems/desk/prompts/praise.txt").chmod(0)
+    said = open_to_all.outside("change", before=nobody)
+    assert said.code == 2
+    assert "`prompts/praise.txt` cannot be read: permission denied" in said.err
 
 
 def test_a_prompt_of_ten_megabytes(new: Desk) -> None:
@@ -254,20 +235,17 @@ def test_a_lock_of_another_registry(new: Desk, busy: Desk) -> None:
     assert new.done("change").out == "✔ desk is exactly v1\n"
 
 
-def test_a_folder_that_cannot_note_its_version(new: Desk) -> None:
+def test_a_folder_that_cannot_note_its_version(open_to_all: Desk, nobody: tuple[str, ...]) -> None:
     """A registration whose lock cannot be written is said to be made, and is."""
-    open_to_all(new.root)
-    folder = new.root / "systems/desk"
+    folder = open_to_all.root / "systems/desk"
     folder.chmod(0o555)
-    before = AS_NOBODY if os.access(folder, os.W_OK) else ()
-    said = new.outside("register", "-m", "x", before=before)
+    said = open_to_all.outside("register", "-m", "x", before=nobody)
     folder.chmod(0o755)
     assert said.code == 3
     assert said.err.startswith("error: v1 is registered, but its folder cannot note that: ")
     assert said.command == "lockgate evaluate v1 -s desk"
-    assert new.follow(said).code == 0
-    again = new.done("register", "-m", "x")
-    assert "is registered already" in again.out
+    assert open_to_all.follow(said).code == 0
+    assert "is registered already" in open_to_all.done("register", "-m", "x").out
     assert (folder / "lockgate.lock").is_file()
 
 
