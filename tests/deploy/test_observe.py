@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
+from deploy.world import is_gone
 from lockgate.deploy.observe import Instance, classify, observe
 from lockgate.errors import InfrastructureFailed, LockgateError
 
@@ -117,15 +117,3 @@ def test_each_answer_has_a_name() -> None:
 def test_nothing_matches_while_nothing_is_live() -> None:
     """Before the first promotion an instance is at best stale."""
     assert [seen.state for seen in classify([Instance("1", OLD)], None, {OLD})] == ["stale"]
-
-
-def is_gone(pid: int) -> bool:
-    """Tell whether a process is gone, or only waits to be buried, within a second."""
-    until = time.monotonic() + 1.0
-    while time.monotonic() < until:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-    return False

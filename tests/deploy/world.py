@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lockgate.canonical import digest_bytes
+from lockgate.deploy.hook_runner import process_mark
 from lockgate.deploy.host_key import HostKey, make_host_key
 from lockgate.deploy.publisher import Publisher
 from lockgate.domain.components import Component, Definition
@@ -21,6 +23,15 @@ NOW = datetime(2026, 8, 21, 3, 10, 4, tzinfo=UTC)
 SYSTEM = "support-desk"
 ORIGIN = Origin("ab" * 16, 1, "production")
 TOOL = b"#!/bin/sh\necho desk\n"
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process is gone within a second."""
+    until = time.monotonic() + 1.0
+    while process_mark(pid) is not None:
+        if time.monotonic() > until:
+            return False
+    return True
 
 
 def definition_of(prompt: str) -> Definition:

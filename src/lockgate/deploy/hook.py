@@ -238,7 +238,7 @@ def _claim(run: HookRun, lock: int) -> None:
     """Hold a generation's lock, unless its hook was started or stopped, or is overtaken."""
     until = time.monotonic() + 1.0
     while not take_lock(lock):  # somebody who only looks lets go at once
-        if time.monotonic() > until:
+        if run.record.exists() or time.monotonic() > until:
             raise _second_start(run, "is running already")
         time.sleep(0.01)
     if run.record.exists():
@@ -288,6 +288,7 @@ def _launched(
         "stop": str(run.stop.absolute()),
         "cap_bytes": LOG_CAP_BYTES,
         "tail_bytes": LOG_TAIL_BYTES,
+        "lock": lock,
         "ready": writing,
     }
     with open(reading, "rb") as ready:  # noqa: PTH123 - a descriptor

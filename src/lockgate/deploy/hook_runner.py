@@ -10,7 +10,7 @@ It is run by path, with one JSON argument; see `deploy.hook`, which writes that 
 - Whoever may write to the folder can stop the hook, whichever user it runs as, with a stop file.
 """
 
-# ruff: noqa: PTH105, PTH110, PTH112, PTH120, PTH123
+# ruff: noqa: PTH105, PTH110, PTH112, PTH120, PTH123, PTH208
 # pathlib takes longer to import than everything this file needs
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CHUNK_BYTES = 65_536
+_HAS_PROC = os.path.isdir("/proc/self")
 _LAST_CHUNKS = 16
 """How much of what is left in the pipe is read at the end; it holds no more than this."""
 _POLL_S = 0.05
@@ -47,7 +48,7 @@ def process_mark(pid: int) -> str | None:
             boot = file.read().strip()
         return None if fields[0] in (b"Z", b"X") else f"{boot}/{fields[19].decode()}"
     except OSError:
-        if os.path.isdir("/proc/self"):
+        if _HAS_PROC:
             return None
     asked = subprocess.run(
         ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
@@ -148,6 +149,7 @@ class Run:
             log = Log(self._spec["log"], self._spec["cap_bytes"], self._spec["tail_bytes"])
             self._write()  # from here on the hook may have run
         except OSError as error:
+            os.close(self._spec["lock"])  # whoever is told finds nothing that looks like running
             self._tell(str(error))
             return
         try:
@@ -197,7 +199,7 @@ class Run:
                 done_at = min(done_at, moment + _DRAIN_S)
                 if source is None:
                     return None
-            is_gone = has_ended and why is not None and not _signal_group(process.pid, 0)
+            is_gone = has_ended and why is not None and not _is_alive(process.pid)
             if is_gone or moment >= done_at:
                 for _ in range(_LAST_CHUNKS):
                     source = _pumped(source, log, 0) if source is not None else None
@@ -248,6 +250,26 @@ def _signal_group(group: int, number: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_alive(group: int) -> bool:
+    """Tell whether anybody in a process group still runs, and does not just wait to be buried.
+
+    In a container whose first process buries nobody, an orphan stays in its group for ever.
+    """
+    if not _signal_group(group, 0):
+        return False
+    pids = [name for name in os.listdir("/proc") if name.isdigit()] if _HAS_PROC else []
+    return not pids or any(_is_member(pid, group) for pid in pids)
+
+
+def _is_member(pid: str, group: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, _, group_of_it = file.read().rsplit(b")", 1)[-1].split()[:3]
+    except OSError:
+        return False
+    return int(group_of_it) == group and state not in (b"Z", b"X")
 
 
 def _signal_name(number: int) -> str:
