@@ -6,7 +6,14 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code.
+
+    `resolve` goes a short way of its own: servers call it, and it needs neither click nor SQLite.
+    """
+    if sys.argv[1:2] == ["resolve"]:
+        from lockgate.cli.resolve import run as resolve
+
+        sys.exit(resolve(sys.argv[2:]))
     from lockgate.cli.exits import run
 
     sys.exit(run(sys.argv[1:]))

@@ -439,6 +439,10 @@ class ReleaseQueries(Protocol):
         """Return one deployment by its generation."""
         ...
 
+    def was_left(self, system: str, environment: str, version_id: str) -> bool:
+        """Tell whether a rollback ever left a version there."""
+        ...
+
     def promoted(self, system: str, environment: str, definition: str) -> Deployment | None:
         """Return the newest passing promotion of a definition that became live there."""
         ...

@@ -41,6 +41,16 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "checkout": ("show", "Write a version's files into a folder."),
         "why": ("status", "Say what is or was live in an environment, and by which decision."),
     },
+    "The way back": {
+        "rollback": ("rollback", "Make the version before live again, verified."),
+        "settle": ("rollback", "Find out how an attempt that was cut off ended."),
+        "hold": ("hold", "Stop promotions to an environment."),
+        "lift": ("hold", "End a quarantine or a hold, with a reason."),
+    },
+    "For machines": {
+        "deploy-check": ("deploy_check", "Let a pipeline deploy only what the gate let through."),
+        "resolve": ("resolve", "Print the folder of what is live, verified; for serving."),
+    },
     "What is asked": {
         "policy": ("applied", "Show the applied policy; `policy apply` makes the file count."),
         "suite": ("applied", "Show the suites; `suite apply` makes the files count."),
@@ -63,7 +73,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"lockgate.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def resolve_command(

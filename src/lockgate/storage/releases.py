@@ -92,6 +92,21 @@ class Releases:
         )
         return self._deployment(rows[0]) if rows else None
 
+    def was_left(self, system: str, environment: str, version_id: str) -> bool:
+        """Tell whether a rollback ever left a version there."""
+        row = self._connection.execute(
+            "SELECT 1 FROM attempt r JOIN settlement rs ON rs.system = r.system "
+            " AND rs.environment = r.environment AND rs.generation = r.generation "
+            "WHERE r.system = ? AND r.environment = ? AND r.kind = 'rollback' "
+            "AND rs.outcome = 'live' AND ? = (SELECT a.version FROM settlement s "
+            " JOIN attempt a ON a.system = s.system AND a.environment = s.environment "
+            "  AND a.generation = s.generation WHERE s.system = r.system "
+            " AND s.environment = r.environment AND s.outcome = 'live' "
+            " AND s.generation < r.generation ORDER BY s.generation DESC LIMIT 1) LIMIT 1",
+            (system, environment, version_id),
+        ).fetchone()
+        return row is not None
+
     def promoted(self, system: str, environment: str, definition: str) -> Deployment | None:
         """Return the newest passing promotion of a definition that became live there."""
         rows = self._rows(

@@ -1,0 +1,1 @@
+"""What keeps the loop alive: the way back, settling, holds, rehearsals, reviews, documents."""

@@ -1,0 +1,258 @@
+"""Roll back: make the version before live again, verified, in about a second of machine time.
+
+- It goes to the newest version that was promoted there by a passing gate, before the generation
+  being left, that is intact, not quarantined, and was never itself left by a rollback.
+- It needs no eval and no approval; freeze, hold, expiry and missing reviewers never block it.
+- Leaving a promoted version quarantines its definition and holds the environment, in the same
+  transaction that takes the generation.
+- While that hold stands, a further rollback needs an explicit target.
+- A promotion under way is abandoned and its hook stopped; its late settlement is refused.
+- Leaving a rehearsal is a revert: it neither quarantines nor holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lockgate.domain.release import (
+    Attempt,
+    Deployment,
+    Hold,
+    Quarantine,
+    Settlement,
+)
+from lockgate.domain.version import Version
+from lockgate.errors import Refused, UsageMistake
+from lockgate.loop.deployment import NOWHERE, DeployEvent, carry_out
+from lockgate.loop.promote import damaged_files
+from lockgate.ports import Registry, Target
+
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """Where a rollback would go, and what it would leave."""
+
+    system: str
+    environment: str
+    leaving: Version
+    leaving_deployment: Deployment
+    to: Version
+    to_deployment: Deployment
+    """When that version was promoted there."""
+    skipped: tuple[tuple[str, str], ...]
+    """Labels that are nearer but not eligible, each with the reason."""
+    open_attempt: Deployment | None
+    """A promotion under way, which is stopped."""
+
+    @property
+    def kind(self) -> str:
+        """`revert` when a rehearsal is left, else `rollback`."""
+        return "revert" if self.leaving.track == "rehearsal" else "rollback"
+
+
+def find_way_back(
+    registry: Registry, system: str, environment: str, *, to: Version | None = None
+) -> WayBack:
+    """Return where a rollback would go; looking changes nothing.
+
+    Args:
+        registry: Where deployments and objects are.
+        system: The system.
+        environment: The environment.
+        to: An explicit target; it has to be eligible too.
+
+    Raises:
+        Refused: Nothing is live, nothing is eligible, the explicit target is not, or an explicit
+            target is needed because an earlier rollback's hold stands.
+    """
+    live = registry.releases.live(system, environment)
+    leaving = registry.versions.get(live.attempt.version or "") if live else None
+    if live is None or leaving is None:
+        raise Refused(
+            f"nothing is live in {environment}: there is nothing to roll back",
+            hint=f"`lockgate status -s {system}`",
+        )
+    newest = registry.releases.newest(system, environment)
+    open_attempt = newest if newest is not None and newest.is_open else None
+    found: tuple[Version, Deployment] | None = None
+    skipped: list[tuple[str, str]] = []
+    seen = {leaving.id}
+    for deployment in _promotions(registry, system, environment, live.attempt.generation):
+        version = registry.versions.get(deployment.attempt.version or "")
+        if version is None or version.id in seen:
+            continue
+        seen.add(version.id)
+        if to is not None and version.id != to.id:
+            continue
+        problem = _problem(registry, version, leaving, environment, is_explicit=to is not None)
+        if problem is None:
+            found = (version, deployment)
+            break
+        skipped.append((version.label, problem))
+    if found is None:
+        raise _no_target(system, environment, leaving, to, skipped)
+    if to is None and live.attempt.kind == "rollback":
+        _check_not_held(registry, system, environment, found[0])
+    return WayBack(
+        system, environment, leaving, live, found[0], found[1], tuple(skipped), open_attempt
+    )
+
+
+def _promotions(
+    registry: Registry, system: str, environment: str, before: int
+) -> Iterator[Deployment]:
+    """Give what a passing gate made live before a generation, newest first."""
+    while True:
+        page = registry.releases.deployments(system, environment, before=before, limit=PAGE)
+        for deployment in page:
+            if deployment.outcome == "live" and deployment.attempt.kind == "promote":
+                yield deployment
+        if len(page) < PAGE:
+            return
+        before = page[-1].attempt.generation
+
+
+def _problem(
+    registry: Registry, version: Version, leaving: Version, environment: str, *, is_explicit: bool
+) -> str | None:
+    """Say why a version is no target, or `None` when it is one."""
+    if version.definition == leaving.definition:
+        return f"it is the same definition as {leaving.label}"
+    if registry.releases.quarantines(version.system, definition=version.definition):
+        return "its definition is quarantined"
+    if not is_explicit and registry.releases.was_left(version.system, environment, version.id):
+        return "it was itself left by a rollback"
+    damaged = damaged_files(registry, version)
+    return f"it is not intact: {damaged[0]}" if damaged else None
+
+
+def _no_target(
+    system: str,
+    environment: str,
+    leaving: Version,
+    to: Version | None,
+    skipped: list[tuple[str, str]],
+) -> Refused:
+    problems = [f"{label}: {reason}" for label, reason in skipped]
+    if to is not None:
+        what = (
+            f"{to.label} is no way back for {environment}"
+            if skipped
+            else f"{to.label} was never promoted to {environment} before {leaving.label}"
+        )
+        return Refused(
+            what,
+            problems=problems,
+            hint=f"`lockgate rollback {environment} -s {system}` finds a target by itself",
+        )
+    return Refused(
+        f"there is no way back from {leaving.label} in {environment}",
+        problems=problems or ["no other version was ever promoted there"],
+        hint="ship a mended version, or lift a quarantine that was wrong: "
+        "`lockgate lift VERSION -m REASON`",
+    )
+
+
+def _check_not_held(registry: Registry, system: str, environment: str, found: Version) -> None:
+    holds = registry.releases.holds(system, environment)
+    if holds:
+        raise Refused(
+            f"{environment} was rolled back already and is held: {holds[0].reason.splitlines()[0]}",
+            hint=f"name the target if that is what you want: "
+            f"`lockgate rollback {environment} -s {system} --to {found.label}`",
+        )
+
+
+def roll_back(
+    registry: Registry,
+    way_back: WayBack,
+    *,
+    actor: str,
+    target: Target | None = None,
+    reason: str | None = None,
+    incident: str | None = None,
+) -> Iterator[DeployEvent]:
+    """Go back; the caller walks what happens.
+
+    Args:
+        registry: Where it is recorded.
+        way_back: As `find_way_back` returned it; if what is live moved since, it is refused.
+        actor: Who rolls back.
+        target: Where the environment's versions go.
+        reason: Why; may be added later with `note`.
+        incident: The incident's id.
+
+    Raises:
+        StaleGeneration: Somebody else changed what is live meanwhile; nothing was changed.
+        InfrastructureFailed: The hook failed; the generation is settled `failed`.
+        IntegrityBroken: The target's bytes are gone or damaged.
+    """
+    place = target or NOWHERE
+    first: list[Settlement] = []
+    generation = way_back.leaving_deployment.attempt.generation + 1
+    newest = registry.releases.newest(way_back.system, way_back.environment)
+    if newest is not None:
+        generation = newest.attempt.generation + 1
+        if newest.is_open:
+            first.append(_abandoned(newest, place, actor))
+    live = registry.releases.live(way_back.system, way_back.environment)
+    if live is None or live.attempt.generation != way_back.leaving_deployment.attempt.generation:
+        raise UsageMistake(
+            "what is live has changed since this rollback was looked at; nothing was changed",
+            hint=f"`lockgate status -s {way_back.system}`, then roll back again",
+        )
+    attempt = Attempt(
+        way_back.system,
+        way_back.environment,
+        generation,
+        way_back.kind,
+        way_back.to.id,
+        None,
+        place.hook_digest(),
+        incident,
+        reason,
+        actor,
+    )
+    yield from carry_out(
+        registry,
+        place,
+        attempt,
+        way_back.to,
+        actor=actor,
+        first=first,
+        beside=_consequences(registry, way_back, reason, actor),
+    )
+
+
+def _abandoned(open_attempt: Deployment, target: Target, actor: str) -> Settlement:
+    """Stop what an open attempt may still be doing; its settlement goes with the rollback."""
+    attempt = open_attempt.attempt
+    if target.has_hook:
+        target.stop_hook(attempt.system, attempt.generation)
+    return Settlement(
+        attempt.system,
+        attempt.environment,
+        attempt.generation,
+        "abandoned",
+        f"{actor} rolled back while it was under way",
+        actor,
+    )
+
+
+def _consequences(
+    registry: Registry, way_back: WayBack, reason: str | None, actor: str
+) -> list[Quarantine | Hold]:
+    if way_back.kind == "revert":
+        return []
+    left = way_back.leaving
+    words = f"rolled back from {left.label} to {way_back.to.label} in {way_back.environment}"
+    words += f": {reason}" if reason else ""
+    found: list[Quarantine | Hold] = []
+    if not registry.releases.quarantines(left.system, definition=left.definition):
+        found.append(Quarantine(left.system, left.definition, left.id, words, actor))
+    if not registry.releases.holds(left.system, way_back.environment):
+        found.append(Hold(left.system, way_back.environment, words, actor))
+    return found
