@@ -49,7 +49,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "For machines": {
         "deploy-check": ("deploy_check", "Let a pipeline deploy only what the gate let through."),
-        "resolve": ("resolve", "Print the folder of what is live, verified; for serving."),
+        "resolve": ("resolve", "Print the folder of what is live, verified; for machines."),
     },
     "What is asked": {
         "policy": ("applied", "Show the applied policy; `policy apply` makes the file count."),
