@@ -515,7 +515,7 @@ def _kill_at(step: int) -> None:
 
 
 def test_serving_needs_next_to_nothing(world: World, state: Path) -> None:
-    """`resolve` imports neither click nor pathlib nor dataclasses, nor anything from outside."""
+    """`resolve` imports neither click nor pathlib nor subprocess, nor anything from outside."""
     world.go_live(1)
     code = (
         "import sys; before = set(sys.modules)\n"
@@ -531,7 +531,7 @@ def test_serving_needs_next_to_nothing(world: World, state: Path) -> None:
         check=True,
     )
     loaded = set(done.stderr.split())
-    slow = {"click", "pathlib", "dataclasses", "typing", "tempfile", "datetime", "sqlite3"}
+    slow = {"click", "subprocess", "pathlib", "dataclasses", "typing", "tempfile", "datetime", "sqlite3"}
     assert loaded & slow == set()
     outside = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names
     assert outside == {"lockgate"}

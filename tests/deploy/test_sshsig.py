@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from deploy.world import World
+from deploy.world import World, is_gone
+from lockgate.deploy import sshsig
 from lockgate.deploy.sshsig import CannotVerify, signature_problem, trusted_keys
 from lockgate.signing import ssh
 
@@ -79,6 +82,60 @@ def test_without_ssh_keygen_nothing_is_known(world: World, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(CannotVerify, match="not on the PATH"):
         signature_problem(TEXT, armored, [world.key.public()])
+
+
+@pytest.mark.parametrize("ignored", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_program_that_buries_its_children_is_not_fooled(
+    world: World, tmp_path: Path, ignored: signal.Handlers
+) -> None:
+    """Where no exit code can be learned a wrong signature still is one, and a right one right."""
+    armored = world.key.sign(TEXT)
+    stranger = ssh.sign(TEXT, key=Path(_key(tmp_path))).armored
+    before = signal.signal(signal.SIGCHLD, ignored)
+    try:
+        assert signature_problem(TEXT, armored, [world.key.public()]) is None
+        for message, signature in ((TEXT + b" ", armored), (TEXT, stranger)):
+            assert signature_problem(message, signature, [world.key.public()]) is not None
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_tool_that_hangs_is_ended(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is a time limit, after which nothing is known, and no process is left."""
+    armored = world.key.sign(TEXT)
+    tool = tmp_path / "bin" / "ssh-keygen"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(sshsig, "TIME_LIMIT_S", 0.3)
+    with pytest.raises(CannotVerify, match="did not answer within 0.3 s"):
+        signature_problem(TEXT, armored, [world.key.public()])
+    assert is_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_an_old_tool_is_told_as_such(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tool that does not know `-Y verify` is not a wrong signature."""
+    armored = world.key.sign(TEXT)
+    tool = tmp_path / "ssh-keygen"
+    tool.write_text("#!/bin/sh\necho usage: ssh-keygen >&2\nexit 1\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotVerify, match="older than OpenSSH"):
+        signature_problem(TEXT, armored, [world.key.public()])
+
+
+def test_nothing_is_left_open(world: World) -> None:
+    """A server may verify for years."""
+    armored = world.key.sign(TEXT)
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(3):
+        signature_problem(TEXT, armored, [world.key.public()])
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def test_nothing_is_left_on_disk(
