@@ -182,7 +182,11 @@ class TestTheDecision:
             ("suite", "void: a newer suite applies"),
             ("own run", "void: a newer run was completed"),
             ("run of live", "void: a newer run was completed"),
-            ("live", "void: something else is live now"),
+            (
+                "live",
+                "void: something else is live now: v3 as generation 2, by ci at "
+                "Fri 2026-08-21 09:00 UTC",
+            ),
             ("time", "expired Fri 2026-08-28 09:00 UTC"),
         ],
     )

@@ -106,8 +106,10 @@ def promote(
     before = registry.versions.get(live.attempt.version) if live and live.attempt.version else None
     if live is not None and before is not None and before.id == version.id:
         return Promoted(version, environment.name, live.attempt.generation, before, is_new=False)
-    _check(registry, version, environment, decision, actor)
+    # Looked at before anything is checked: whoever comes in between takes the very generation
+    # that is asked for below, and can be named.
     newest = registry.releases.newest(version.system, environment.name)
+    _check(registry, version, environment, decision, actor)
     if newest is not None and newest.is_open:
         raise Refused(
             f"generation {newest.attempt.generation} of {environment.name} is not settled: "
@@ -231,11 +233,25 @@ def _stands(registry: Registry, decision: Decision) -> Finding:
     moved = registry.releases.is_void(decision)
     again = "`lockgate gate` decides again on what is true now"
     if moved:
-        return Finding("decision stands", "fail", f"void: {moved}", again)
+        return Finding(
+            "decision stands", "fail", f"void: {moved}{_since(registry, decision)}", again
+        )
     if registry.now() > decision.expires_at:
         when = shown_time(decision.expires_at)
         return Finding("decision stands", "fail", f"expired {when}", again)
     return Finding("decision stands", "pass", f"until {shown_time(decision.expires_at)}")
+
+
+def _since(registry: Registry, decision: Decision) -> str:
+    """Name what became live after a decision was made, and by whom; empty when nothing did."""
+    live = registry.releases.live(decision.system, decision.environment)
+    if live is None or live.attempt.generation == decision.baseline_generation:
+        return ""
+    version = registry.versions.get(live.attempt.version or "")
+    return (
+        f": {version.label if version else 'another version'} as generation "
+        f"{live.attempt.generation}, by {live.attempt.actor} at {shown_time(live.attempt.at)}"
+    )
 
 
 def _approved(
