@@ -1,0 +1,1 @@
+"""What the design tells as scenes, from end to end."""
