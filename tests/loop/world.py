@@ -221,17 +221,13 @@ class World:
         """Write policy.toml and make it count."""
         (self.root / "policy.toml").write_text(text)
         file = read_policy(self.root)
-        applied = wiring.applied_policy_or_none(self.registry)
-        return apply_policy(
-            self.registry, file.policy, file.data, file.signers, applied, actor=actor
-        )
+        return apply_policy(self.registry, file.policy, file.data, file.signers, actor=actor)
 
     def apply_suite(self, name: str = "triage", *, actor: str = LEAD, **how: Any) -> Application:
         """Write a suite and make it count; the other arguments are those of `write_suite`."""
         self.write_suite(name, **how)
         file = read_suite(self.root, name)
-        applied = wiring.applied_policy_or_none(self.registry)
-        return apply_suite(self.registry, file.suite, file.scorer_files, applied, actor=actor)
+        return apply_suite(self.registry, file.suite, file.scorer_files, actor=actor)
 
     def suite(self, name: str = "triage") -> Suite:
         """Return the applied suite of a name."""
@@ -345,9 +341,9 @@ class World:
         return entry.seq if entry else 0
 
 
-def new_world(root: Path, keys: Path) -> World:
+def new_world(root: Path, keys: Path, clock: Any = None) -> World:
     """Make a registry with an applied suite of 20 cases and keys for its reviewers; no policy."""
-    clock = FixedClock(NOW)
+    clock = clock or FixedClock(NOW)
     world = World(root, create_registry(root, actor=LEAD, clock=clock), clock, keys)
     shutil.copyfile(keys / "signers", root / "signers")
     world.apply_suite()
