@@ -17,6 +17,7 @@ import pytest
 
 from deploy.world import is_gone
 from lockgate.deploy import hook
+from lockgate.deploy.files import open_lock, take_lock
 from lockgate.deploy.hook import (
     HookRun,
     HookStatus,
@@ -421,6 +422,19 @@ class TestStopping:
             person.join()
         assert [person.exitcode for person in people] == [0, 0, 0]
         assert status(run).ending == "stopped"
+
+    def test_a_starter_that_is_overtaken_runs_nothing(self, hooks: Hooks) -> None:
+        """Stopped between its claim and its start, the hook never runs, however late it comes."""
+        argv = hooks.script("echo ran > times")
+        hooks.folder.mkdir(parents=True)
+        lock = open_lock(str(hooks.run().lock))
+        assert take_lock(lock)
+        assert stop(hooks.run()).state == "absent"
+        trouble = hook._launched(hooks.root, hooks.run(), argv, hooks.job(), lock, 5.0, 1.0)
+        os.close(lock)
+        assert trouble == "ok"
+        assert hooks.ended(hooks.run()).ending == "stopped"
+        assert not (hooks.root / "times").exists()
 
     def test_a_stop_file_is_enough(self, hooks: Hooks) -> None:
         """Whoever may write to the folder can stop another user's hook, without a signal."""

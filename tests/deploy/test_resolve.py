@@ -531,7 +531,16 @@ def test_serving_needs_next_to_nothing(world: World, state: Path) -> None:
         check=True,
     )
     loaded = set(done.stderr.split())
-    slow = {"click", "subprocess", "pathlib", "dataclasses", "typing", "tempfile", "datetime", "sqlite3"}
+    slow = {
+        "click",
+        "subprocess",
+        "pathlib",
+        "dataclasses",
+        "typing",
+        "tempfile",
+        "datetime",
+        "sqlite3",
+    }
     assert loaded & slow == set()
     outside = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names
     assert outside == {"lockgate"}

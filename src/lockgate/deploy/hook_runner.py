@@ -152,6 +152,10 @@ class Run:
             os.close(self._spec["lock"])  # whoever is told finds nothing that looks like running
             self._tell(str(error))
             return
+        if os.path.exists(self._spec["stop"]):
+            # Whoever stops it looks for our record after writing this: one of us sees the other.
+            self._end(why="stopped")
+            return
         try:
             process = subprocess.Popen(
                 self._spec["argv"],

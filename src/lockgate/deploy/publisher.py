@@ -19,15 +19,13 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from lockgate.deploy.files import locked, read_file, remove_file, sync_folder
+from lockgate.deploy.folders import remove_folder, stand_whole
 from lockgate.deploy.host_key import HostKey
 from lockgate.deploy.intact import folder_problems
 from lockgate.deploy.receipts import read_receipt, write_receipt
@@ -37,7 +35,6 @@ from lockgate.domain.receipt import Receipt
 from lockgate.errors import (
     Busy,
     IntegrityBroken,
-    LockgateError,
     Refused,
     RegistryTrouble,
     StaleGeneration,
@@ -164,62 +161,13 @@ class Publisher:
             )
         folder = self.folder_of(receipt)
         with self._told(folder):
-            if not os.path.lexists(folder) and self._is_written(definition, open_content, folder):
-                budget_bytes = 0
-            if self.verify_folder(receipt, budget_bytes=budget_bytes):
-                self._repair(receipt, definition, open_content, folder)
-                left = self.verify_folder(receipt)
-                if left:
-                    raise IntegrityBroken(
-                        f"{shown(folder)} could not be repaired",
-                        problems=left,
-                        hint=f"see who else writes there: ls -l {shown(folder)}",
-                    )
+            stand_whole(
+                folder,
+                definition,
+                lambda target: self._materialise(definition, open_content, target),
+                budget_bytes,
+            )
         return folder
-
-    def _is_written(
-        self, definition: Definition, open_content: Callable[[str], BinaryIO], folder: Path
-    ) -> bool:
-        """Write a new folder; false when another process was faster."""
-        try:
-            self._write(definition, open_content, folder)
-        except LockgateError:
-            if not os.path.lexists(folder):
-                raise
-            return False
-        return True
-
-    def _write(
-        self, definition: Definition, open_content: Callable[[str], BinaryIO], folder: Path
-    ) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._materialise(definition, open_content, folder)
-        for path in definition.files():
-            written = folder / path
-            written.chmod(stat.S_IMODE(written.stat().st_mode) & ~0o222)
-
-    def _repair(
-        self,
-        receipt: Receipt,
-        definition: Definition,
-        open_content: Callable[[str], BinaryIO],
-        folder: Path,
-    ) -> None:
-        """Put every file of the definition in its place again, and take the others away."""
-        scratch = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
-        try:
-            self._write(definition, open_content, scratch)
-            if not stat.S_ISDIR(folder.lstat().st_mode):
-                folder.unlink()
-            folder.mkdir(exist_ok=True)
-            _remove_others(folder, set(definition.files()))
-            for path in definition.files():
-                target = folder / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (scratch / path).replace(target)
-                sync_folder(str(target.parent))
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
 
     def stage(self, receipt: Receipt) -> Path:
         """Write the receipt of an attempt that is under way; safe to repeat.
@@ -326,7 +274,7 @@ class Publisher:
                 for entry in sorted(place.iterdir())
                 if f"{GENERATIONS}/{entry.name}" not in kept
                 and _is_older(entry.name, named[0].generation)
-                and _remove(entry)
+                and remove_folder(entry)
             ]
 
     def _read(self, system: str, name: str, state: str | None = None) -> Receipt | None:
@@ -423,26 +371,3 @@ def _is_older(name: str, generation: int) -> bool:
     """Tell whether a folder, or what an interrupted writer left of one, is of an older generation."""
     digits = name.lstrip(".")[:8]
     return len(digits) == 8 and digits.isdigit() and int(digits) < generation
-
-
-def _remove(folder: Path) -> bool:
-    """Remove a folder: first its name, so that no half of it is ever taken for the whole."""
-    gone = folder.with_name(f".{folder.name.lstrip('.')[:8]}-{secrets.token_hex(8)}")
-    try:
-        folder.rename(gone)
-        shutil.rmtree(gone)
-    except OSError:
-        return False
-    return True
-
-
-def _remove_others(folder: Path, wanted: set[str]) -> None:
-    """Remove what no file of a definition is called, and whatever stands in a file's way."""
-    above = {str(parent) for path in wanted for parent in Path(path).parents} - {"."}
-    for found in sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True):
-        path = found.relative_to(folder).as_posix()
-        is_folder = stat.S_ISDIR(found.lstat().st_mode)
-        if is_folder and path not in above:
-            found.rmdir()
-        elif not is_folder and path not in wanted:
-            found.unlink()
