@@ -71,10 +71,15 @@ def test_the_version_of_an_imported_package_is_a_fact(folder: Path) -> None:
     assert "assistant" not in packages
 
 
-def test_latency_is_measured_in_the_worker(folder: Path) -> None:
-    """What the function takes counts, not what the pipe adds."""
+def test_latency_is_measured_outside_the_version(folder: Path) -> None:
+    """A version that turns its own clock back is as slow as before."""
     write_version(
-        folder, assistant="import time\ndef answer(input, settings): time.sleep(0.05); return 1"
+        folder,
+        assistant="""
+        import time
+        time.perf_counter = time.monotonic = lambda: 0.0
+        def answer(input, settings): time.sleep(0.05); return 1
+        """,
     )
 
     async def run() -> Reply:

@@ -20,8 +20,8 @@ class CommandRunner(ProcessRunner):
 
     The program reads `{"start": {"settings": …, "seed": …}}`, writes `{"ready": true}`, then reads
     `{"id", "input", "seed"}` and writes `{"id", "output"}` or `{"id", "error"}`, one line each,
-    until its input ends. An answer may tell `latency_ms`, `tokens_in` and `tokens_out`; the first
-    line may tell facts about the runtime.
+    until its input ends. An answer may tell `tokens_in` and `tokens_out`; the first line may tell
+    facts about the runtime. How long it takes is measured by who asks.
     """
 
     def __init__(

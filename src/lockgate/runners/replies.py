@@ -4,6 +4,7 @@
 - An answer must be one that records can carry: no number beyond 2^53 - 1, no lone surrogate,
   nothing nested deeper than 100 levels.
 - A process whose reply does not belong to the question is out of step and not asked again.
+- How long an answer took is measured here, never told.
 - Nothing it wrote is quoted without `shown()`.
 """
 
@@ -108,7 +109,8 @@ def reply_in(message: dict[str, Any], asked: str, elapsed_ms: float) -> Reply:
     Args:
         message: As `message_in` gave it.
         asked: The id that was sent with the question.
-        elapsed_ms: Time since the question was sent; counts when the process does not tell.
+        elapsed_ms: Time from the question to the reply, as measured here: a version is judged by
+            it, so what the process may tell about it does not count.
 
     Raises:
         OutOfStep: The message answers another question.
@@ -126,7 +128,7 @@ def reply_in(message: dict[str, Any], asked: str, elapsed_ms: float) -> Reply:
         raise CaseFailed(f"the answer {problem}")
     return Reply(
         output=message["output"],
-        latency_ms=_latency_ms(message, elapsed_ms),
+        latency_ms=elapsed_ms,
         tokens_in=_count(message, "tokens_in"),
         tokens_out=_count(message, "tokens_out"),
     )
@@ -144,15 +146,6 @@ def _told(value: Any) -> str:
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     return quoted(json.dumps(value, ensure_ascii=False))
-
-
-def _latency_ms(message: dict[str, Any], elapsed_ms: float) -> float:
-    value = message.get("latency_ms")
-    if value is None:
-        return elapsed_ms
-    if type(value) not in (int, float) or not 0 <= value <= _MAX_INTEGER:
-        raise CaseFailed(f"`latency_ms` is no number of milliseconds: {_told(value)}")
-    return float(value)
 
 
 def _count(message: dict[str, Any], key: str) -> int | None:

@@ -22,7 +22,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -219,14 +218,12 @@ class _Answerer:
         more = (seed,) if self._takes_seed else ()
         reply: dict[str, Any] = {"id": question["id"]}
         _seed(seed)
-        began = time.perf_counter()
         try:
             output = self._function(question["input"], settings, *more)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the version raises is its answer
             return _line(reply | {"error": _described(error, self._folder)})
-        elapsed_ms = (time.perf_counter() - began) * 1000
         try:
-            return _line(reply | {"output": output, "latency_ms": elapsed_ms})
+            return _line(reply | {"output": output})
         except (TypeError, ValueError, RecursionError) as error:
             return _line(reply | {"error": f"the answer is not JSON: {_described(error, '')}"})
 
