@@ -24,6 +24,7 @@ from typing import Any
 from lockgate.canonical import canonical_json, digest_bytes
 from lockgate.domain.components import Component, Definition
 from lockgate.domain.evidence import Answer, MetricSummary, Run, RunRecord
+from lockgate.domain.policy import Environment, Policy
 from lockgate.domain.release import (
     Approval,
     Attempt,
@@ -49,6 +50,23 @@ NOW = datetime(2026, 8, 21, 9, 0, 0, tzinfo=UTC)
 SYSTEM = "support-desk"
 REGISTRAR = "support-dev"
 REVIEWER = "ml-lead"
+POLICY = Policy(
+    environments={
+        environment.name: environment
+        for environment in (
+            Environment("practice", "low", rehearsal=True, protects="production"),
+            Environment("staging", "low"),
+            Environment("guarded", "high", reviewers=(REVIEWER, "support-lead"), approvals=1),
+            Environment(
+                "production",
+                "low",
+                reviewers=(REVIEWER, "support-lead"),
+                accept_claimed=True,
+            ),
+        )
+    }
+)
+"""What `apply_policy` applies: reviewers are asked only in `guarded`, and there with a key."""
 
 
 class FixedClock:
@@ -150,8 +168,8 @@ def add_suite(
 
 
 def apply_policy(registry: Registry, rules: Any = None) -> PolicyApplied:
-    """Apply a policy; `rules` is any JSON value, and another value is another policy."""
-    body = canonical_json(rules if rules is not None else {"environments": {"production": {}}})
+    """Apply a policy, `POLICY` unless told otherwise; another JSON value is another policy."""
+    body = canonical_json(rules if rules is not None else POLICY.body())
     with registry.write() as writing:
         digest = writing.put(body)
         return writing.append(PolicyApplied(digest, digest, None, REGISTRAR))
@@ -213,18 +231,28 @@ def complete_run(
         return RunRecord(run, writing.end_run(run, "completed", summary, REGISTRAR))
 
 
+def _approvals_asked(registry: Registry, environment: str) -> int:
+    rules = registry.applied.rules() or {}
+    named = rules.get("environments", [])
+    asked = [one["approvals"] for one in named if one and one["name"] == environment]
+    return int(asked[0]) if asked else 0
+
+
 def decision_of(
     registry: Registry,
     version: Version,
     runs: Sequence[RunRecord],
     *,
     environment: str = "production",
-    approvals_needed: int = 0,
+    approvals_needed: int | None = None,
     max_age: timedelta = timedelta(days=7),
     outcome: str = "pass",
     promotable: bool = True,
 ) -> Decision:
-    """Return a decision as the gate would make it now; `runs` may include the live version's."""
+    """Return a decision as the gate would make it now; `runs` may include the live version's.
+
+    It asks for as many approvals as the applied policy does, unless told otherwise.
+    """
     live = registry.releases.live(version.system, environment)
     policy = registry.applied.policy()
     return Decision(
@@ -237,7 +265,11 @@ def decision_of(
         baseline_version=live.attempt.version if live else None,
         outcome=outcome,
         promotable=promotable,
-        approvals_needed=approvals_needed,
+        approvals_needed=(
+            _approvals_asked(registry, environment)
+            if approvals_needed is None
+            else approvals_needed
+        ),
         findings=(Finding("accuracy >= 0.80", outcome, "2 of 2 right"),),
         runs=tuple(
             DecisionRun(
@@ -255,9 +287,16 @@ def decision_of(
 def pass_decision(
     registry: Registry, version: Version, runs: Sequence[RunRecord], **other: Any
 ) -> Decision:
-    """Record a decision that passes; the keyword arguments are those of `decision_of`."""
+    """Record a decision that passes; the keyword arguments are those of `decision_of`.
+
+    Without `approvals_needed` it has the approvals that the policy asks for, too.
+    """
     with registry.write() as writing:
-        return writing.append(decision_of(registry, version, runs, **other))
+        decision = writing.append(decision_of(registry, version, runs, **other))
+    if other.get("approvals_needed") is None and decision.promotable:
+        for signer in (REVIEWER, "support-lead")[: decision.approvals_needed]:
+            approve(registry, decision, signer=signer, key=f"SHA256:{signer}")
+    return decision
 
 
 def approve(

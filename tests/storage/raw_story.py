@@ -3,7 +3,8 @@
 The story: v1 was live in `production` as generation 1, v2 is live as generation 2. v3 has a
 decision from before v2 went live; v4 is quarantined; v5 passed and could be promoted next; v6 has
 one open run that lacks an answer and one that lacks only its end. x1 is an experiment, r1 a
-rehearsal. `triage` is applied, `spare` is registered but not applied.
+rehearsal. `triage` is applied, `spare` is registered but not applied. In `practice`, which takes
+rehearsals, v2 is live as generation 2, too; `guarded` asks for a reviewer with a key.
 """
 
 from __future__ import annotations
@@ -121,7 +122,14 @@ def tell(root: Path) -> Story:
     approve(registry, decisions["v5 refused"], word="no", key="SHA256:key of the ml-lead")
     decisions["v5 failed"] = pass_decision(registry, v5, both, outcome="fail", promotable=False)
     decisions["v2 again"] = pass_decision(registry, v2, [completed["v2"]])
-    append(registry, *origin_of(environment="staging"))
+    decisions["v5 guarded"] = pass_decision(
+        registry, v5, both[:2], environment="guarded", approvals_needed=1
+    )
+    for environment in ("staging", "guarded"):
+        append(registry, *origin_of(environment=environment))
+    for version in (v1, v2):
+        in_practice = {"environment": "practice", "ticket": "INC-1", "reason": "to begin with"}
+        promote(registry, version, kind="break_glass", **in_practice)
     held = hold(registry, "canary")
     lifted = lift(registry, hold(registry, "canary"))
     proposal = propose(registry, "policy", policy.policy, suite.digest)

@@ -403,6 +403,20 @@ def claim_that_another_version_is_live(raw: Raw) -> None:
     raw.insert("decision", baseline_version=raw.story.version("v1"))
 
 
+@breaks("decision_asks_enough_reviewers")
+def ask_no_reviewer(raw: Raw) -> None:
+    for run in ("v5", "v5 again"):
+        raw.insert("decision_run", run=raw.story.runs[run])
+    raw.insert(
+        "decision",
+        environment="guarded",
+        baseline_generation=0,
+        baseline_version=None,
+        outcome="pass",
+        promotable=1,
+    )
+
+
 @breaks("decision_follows_applied_policy")
 def follow_an_older_policy(raw: Raw) -> None:
     raw.insert("decision", policy=raw.story.old_policy)
@@ -481,9 +495,42 @@ def break_glass_for_a_rehearsal(raw: Raw) -> None:
     break_glass(raw, raw.story.version("r1"))
 
 
+def in_practice(raw: Raw, kind: str, label: str, generation: int = 3) -> None:
+    """Take a generation of `practice`, where v2 is live as generation 2."""
+    raw.insert(
+        "attempt",
+        environment="practice",
+        generation=generation,
+        previous=generation - 1,
+        kind=kind,
+        version=raw.story.version(label),
+        decision=None,
+        promotable=None,
+    )
+
+
+def rehearse(raw: Raw) -> None:
+    in_practice(raw, "rehearsal", "r1")
+    raw.insert("settlement", environment="practice")
+
+
 @breaks("attempt_fits_its_track")
 def rehearse_a_release(raw: Raw) -> None:
-    raw.insert("attempt", kind="rehearsal", decision=None, promotable=None)
+    in_practice(raw, "rehearsal", "v5")
+
+
+@breaks("attempt_rehearses_where_it_may")
+def rehearse_in_production(raw: Raw) -> None:
+    none = {"decision": None, "promotable": None}
+    raw.insert("attempt", kind="rehearsal", version=raw.story.version("r1"), **none)
+
+
+@breaks("attempt_is_not_quarantined")
+def revert_to_a_quarantined_version_of_long_ago(raw: Raw) -> None:
+    rehearse(raw)
+    v1 = raw.story.versions["v1"]
+    raw.insert("quarantine", version=v1.id, definition=v1.definition)
+    in_practice(raw, "revert", "v1", 4)
 
 
 @breaks("attempt_is_not_quarantined")
@@ -582,6 +629,19 @@ def review_what_one_promotes(raw: Raw) -> None:
 
 
 @breaks("attempt_decision_has_approvals")
+def review_without_being_asked(raw: Raw) -> None:
+    raw.insert("approval", signer="stranger")
+    promote_before_the_reviewer(raw)
+
+
+@breaks("attempt_decision_has_approvals")
+def review_under_a_name_without_a_key(raw: Raw) -> None:
+    decision = raw.story.decisions["v5 guarded"].id
+    raw.insert("approval", subject=decision)
+    raw.insert("attempt", environment="guarded", generation=1, previous=0, decision=decision)
+
+
+@breaks("attempt_decision_has_approvals")
 def promote_over_a_no(raw: Raw) -> None:
     raw.insert("attempt", decision=raw.story.decisions["v5 refused"].id)
 
@@ -599,28 +659,15 @@ def roll_back_to_what_was_never_there(raw: Raw) -> None:
 
 @breaks("attempt_reverts_a_rehearsal")
 def revert_without_a_rehearsal(raw: Raw) -> None:
-    v2 = raw.story.version("v2")
-    raw.insert("attempt", kind="revert", version=v2, decision=None, promotable=None)
-
-
-@breaks("attempt_reverts_a_rehearsal")
-def revert_to_something_else(raw: Raw) -> None:
-    r1, v1 = raw.story.version("r1"), raw.story.version("v1")
-    none = {"decision": None, "promotable": None}
-    raw.insert("attempt", kind="rehearsal", version=r1, **none)
-    raw.insert("settlement")
-    raw.insert("attempt", kind="revert", version=v1, generation=4, previous=3, **none)
+    in_practice(raw, "revert", "v1")
 
 
 @breaks("attempt_reverts_a_rehearsal")
 def revert_twice(raw: Raw) -> None:
-    r1, v2 = raw.story.version("r1"), raw.story.version("v2")
-    none = {"decision": None, "promotable": None}
-    raw.insert("attempt", kind="rehearsal", version=r1, **none)
-    raw.insert("settlement")
-    raw.insert("attempt", kind="revert", version=v2, generation=4, previous=3, **none)
-    raw.insert("settlement", generation=4)
-    raw.insert("attempt", kind="revert", version=v2, generation=5, previous=4, **none)
+    rehearse(raw)
+    in_practice(raw, "revert", "v2", 4)
+    raw.insert("settlement", environment="practice", generation=4)
+    in_practice(raw, "revert", "v2", 5)
 
 
 @breaks("settlement_settles_newest_attempt")

@@ -79,6 +79,9 @@ def add(registry: Registry, record: Any) -> object:
     return append(registry, record)
 
 
+PRACTICE = {"environment": "practice"}
+"""Where rehearsals are allowed; v2 is live there as generation 2."""
+
 WRONG_ORDERS: dict[str, tuple[Act, str]] = {
     "register without definition": (
         lambda r, s: add(r, new_version(s, definition=NOWHERE)),
@@ -254,8 +257,22 @@ WRONG_ORDERS: dict[str, tuple[Act, str]] = {
         "the definition is quarantined",
     ),
     "revert without a rehearsal": (
-        lambda r, s: take(r, s.versions["v2"], kind="revert"),
-        "a revert ends a rehearsal and puts back what was live before it",
+        lambda r, s: take(r, s.versions["v1"], kind="revert", **PRACTICE),
+        "a revert ends a rehearsal",
+    ),
+    "rehearse where users are": (
+        lambda r, s: take(r, s.versions["r1"], kind="rehearsal"),
+        "a rehearsal reaches only an environment for rehearsals",
+    ),
+    "ask no reviewer where one is asked": (
+        lambda r, s: pass_decision(
+            r,
+            s.versions["v5"],
+            [r.runs.get(s.runs["v5"]), r.runs.get(s.runs["v5 again"])],
+            environment="guarded",
+            approvals_needed=0,
+        ),
+        "a decision asks for as many reviewers as the policy",
     ),
     "settle what was not attempted": (
         lambda r, s: add(r, Settlement(SYSTEM, "production", 3, "live", None, "dev")),
@@ -363,7 +380,13 @@ def test_an_expired_decision_is_rejected(told_registry: Registry, story: Story) 
 
 @pytest.mark.parametrize(
     ("signer", "is_enough"),
-    [("ml-lead", True), ("support-dev", False), ("support-ml", False), ("promoter", False)],
+    [
+        ("ml-lead", True),
+        ("support-dev", False),
+        ("support-ml", False),
+        ("promoter", False),
+        ("stranger", False),
+    ],
 )
 def test_who_may_review(
     told_registry: Registry, story: Story, signer: str, is_enough: bool
@@ -424,27 +447,35 @@ def test_a_late_settlement_is_refused(told_registry: Registry, story: Story) -> 
 
 def test_a_rehearsal_goes_back_to_what_was_live(told_registry: Registry, story: Story) -> None:
     """A rehearsal is reverted to what was live before it, even when that is quarantined."""
-    promote(told_registry, story.versions["r1"], kind="rehearsal")
+    promote(told_registry, story.versions["r1"], kind="rehearsal", **PRACTICE)
     quarantine(told_registry, story.versions["v2"])
-    deployment = promote(told_registry, story.versions["v2"], kind="revert")
+    deployment = promote(told_registry, story.versions["v2"], kind="revert", **PRACTICE)
     assert deployment.attempt.generation == 4
 
 
 def test_a_failed_revert_is_tried_again(told_registry: Registry, story: Story) -> None:
     """A revert that failed may be repeated until what was live is back, and not longer."""
-    promote(told_registry, story.versions["r1"], kind="rehearsal")
-    settle(told_registry, take(told_registry, story.versions["v2"], kind="revert"), "failed")
-    promote(told_registry, story.versions["v2"], kind="revert")
+    promote(told_registry, story.versions["r1"], kind="rehearsal", **PRACTICE)
+    settle(
+        told_registry,
+        take(told_registry, story.versions["v2"], kind="revert", **PRACTICE),
+        "failed",
+    )
+    promote(told_registry, story.versions["v2"], kind="revert", **PRACTICE)
     with pytest.raises(Rejected, match="a revert ends a rehearsal"):
-        promote(told_registry, story.versions["v2"], kind="revert")
+        promote(told_registry, story.versions["v2"], kind="revert", **PRACTICE)
 
 
 def test_a_rehearsal_that_failed_half_way_is_reverted(
     told_registry: Registry, story: Story
 ) -> None:
     """A rehearsal whose deployment failed may have touched something, so it can be reverted."""
-    settle(told_registry, take(told_registry, story.versions["r1"], kind="rehearsal"), "failed")
-    promote(told_registry, story.versions["v2"], kind="revert")
+    settle(
+        told_registry,
+        take(told_registry, story.versions["r1"], kind="rehearsal", **PRACTICE),
+        "failed",
+    )
+    promote(told_registry, story.versions["v2"], kind="revert", **PRACTICE)
 
 
 def test_an_environment_is_entered_at_generation_1(registry: Registry) -> None:

@@ -43,7 +43,7 @@ PATIENCE_S = 10.0
 CACHE_KIB = 16 * 1024
 """How much of the file a connection keeps in memory at most."""
 
-SCHEMA_DIGEST = "9bfc5295afc1a1c237c9723392a3d2e4ae5f9f5889c2e39810a2288f5d82a77d"
+SCHEMA_DIGEST = "82676a1e076dbfeddaac3dcd494508cf19a49625ae0c6ea617c26117c8736726"
 """What `schema.schema_digest` says of a registry whose tables and triggers are all there."""
 
 _LOOKING = "it was opened for looking only"

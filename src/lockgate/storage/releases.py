@@ -189,6 +189,8 @@ class Releases:
             " WHEN EXISTS (SELECT 1 FROM policy_applied WHERE seq > ?) THEN 'a newer policy applies'"
             " WHEN EXISTS (SELECT 1 FROM suite_applied WHERE seq > ? AND system = ?)"
             "  THEN 'a newer suite applies'"
+            " WHEN EXISTS (SELECT 1 FROM decision WHERE version = ? AND environment = ? AND seq > ?)"
+            "  THEN 'a newer decision was made'"
             " WHEN EXISTS (SELECT 1 FROM run r JOIN run_end e ON e.run = r.id"
             "  WHERE r.version IN (?, ?) AND e.seq > ? AND e.outcome = 'completed')"
             "  THEN 'a newer run was completed' END",
@@ -196,6 +198,9 @@ class Releases:
                 decision.seq,
                 decision.seq,
                 decision.system,
+                decision.version,
+                decision.environment,
+                decision.seq,
                 decision.version,
                 decision.baseline_version,
                 decision.seq,

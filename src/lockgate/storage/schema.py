@@ -14,7 +14,8 @@ refuses an insert over any of its keys.
 - A run ends once; it is completed only when every case has an answer in every repeat; afterwards it
   takes no answer.
 - Attempt n needs the settlement of n - 1; only the newest attempt can be settled, once.
-- A revert ends a rehearsal and puts back exactly what was live before it.
+- A rehearsal reaches only where the applied policy allows it; a revert ends one, and a quarantine
+  does not keep it from putting back what was live before.
 """
 
 from __future__ import annotations
@@ -394,6 +395,22 @@ _HELD = """EXISTS (SELECT 1 FROM hold h
     WHERE h.system = NEW.system AND h.environment = NEW.environment
       AND NOT EXISTS (SELECT 1 FROM lift l WHERE l.lifts = h.seq))"""
 
+_ENVIRONMENT = """(SELECT e.value FROM json_each((SELECT CAST(c.bytes AS TEXT)
+    FROM policy_applied p JOIN content c ON c.digest = p.rules
+    ORDER BY p.seq DESC LIMIT 1), '$.environments') e
+    JOIN json_each(e.value, '$.name') n WHERE n.value = NEW.environment)"""
+"""What the applied policy says about the environment, as JSON; NULL when it does not name it."""
+
+
+def _asks(key: str) -> str:
+    """Return SQL for one value of the environment in the applied policy.
+
+    `json_each` is used for it because `json_extract` may not stand in a trigger when
+    `trusted_schema` is off, which it is in all our connections.
+    """
+    return f"(SELECT j.value FROM json_each({_ENVIRONMENT}, '$.{key}') j)"
+
+
 _BEFORE_REHEARSAL = """(SELECT a.version FROM attempt a
     JOIN settlement s ON s.system = a.system AND s.environment = a.environment
         AND s.generation = a.generation AND s.outcome = 'live'
@@ -626,6 +643,13 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "decision",
+        "asks_enough_reviewers",
+        f"""NEW.promotable = 1
+            AND NEW.approvals_needed < {_asks("approvals")}""",
+        "a decision asks for as many reviewers as the policy",
+    ),
+    (
+        "decision",
         "follows_applied_policy",
         """NEW.policy IS NOT (SELECT p.policy FROM policy_applied p ORDER BY p.seq DESC LIMIT 1)""",
         "a decision follows the applied policy",
@@ -670,8 +694,16 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
     (
         "attempt",
         "is_not_quarantined",
-        f"NEW.generation > 0 AND NEW.kind <> 'revert' AND {_QUARANTINED}",
+        f"""NEW.generation > 0 AND {_QUARANTINED}
+            AND NOT (NEW.kind = 'revert' AND NEW.version IS {_BEFORE_REHEARSAL})""",
         "the definition is quarantined",
+    ),
+    (
+        "attempt",
+        "rehearses_where_it_may",
+        f"""NEW.kind = 'rehearsal'
+            AND {_asks("rehearsal")} IS NOT 1""",
+        "a rehearsal reaches only an environment for rehearsals",
     ),
     (
         "attempt",
@@ -710,11 +742,15 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
     (
         "attempt",
         "decision_has_approvals",
-        """NEW.kind = 'promote' AND EXISTS (SELECT 1 FROM decision d
+        f"""NEW.kind = 'promote' AND EXISTS (SELECT 1 FROM decision d
             JOIN version v ON v.id = d.version WHERE d.id = NEW.decision AND (
             EXISTS (SELECT 1 FROM approval a WHERE a.subject = d.id AND a.word = 'no')
             OR d.approvals_needed > (SELECT count(*) FROM approval a WHERE a.subject = d.id
-                AND a.word = 'yes' AND a.signer NOT IN (v.registrar, v.owner, NEW.actor))))""",
+                AND a.word = 'yes' AND a.signer NOT IN (v.registrar, v.owner, NEW.actor)
+                AND coalesce(a.signer IN (SELECT r.value
+                    FROM json_each({_ENVIRONMENT}, '$.reviewers') r)
+                    AND (a.key IS NOT NULL
+                        OR {_asks("accept_claimed")} = 1), 0))))""",
         "the decision lacks the approvals it needs, or a reviewer said no",
     ),
     (
@@ -736,15 +772,14 @@ _ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
     (
         "attempt",
         "reverts_a_rehearsal",
-        f"""NEW.kind = 'revert' AND (NEW.version IS NOT {_BEFORE_REHEARSAL}
-            OR NOT EXISTS (SELECT 1 FROM attempt a LEFT JOIN settlement s
+        f"""NEW.kind = 'revert' AND NOT EXISTS (SELECT 1 FROM attempt a LEFT JOIN settlement s
                 ON s.system = a.system AND s.environment = a.environment
                 AND s.generation = a.generation
                 WHERE a.system = NEW.system AND a.environment = NEW.environment
                 AND (a.generation = {_LIVE_GENERATION} AND a.kind = 'rehearsal'
                     OR a.generation = NEW.generation - 1 AND (a.kind = 'rehearsal'
-                        OR a.kind = 'revert' AND s.outcome IS NOT 'live'))))""",
-        "a revert ends a rehearsal and puts back what was live before it",
+                        OR a.kind = 'revert' AND s.outcome IS NOT 'live')))""",
+        "a revert ends a rehearsal",
     ),
     (
         "settlement",
