@@ -534,14 +534,17 @@ class TestBytes:
 class TestTwoPromoters:
     """Exactly one takes the generation; the other one is told who did."""
 
-    def test_the_loser_hears_who_won_with_what_and_when(self, world: World) -> None:
+    @pytest.mark.parametrize("at_holds", [True, False], ids=["while checking", "at the last"])
+    def test_the_loser_hears_who_won_with_what_and_when(self, world: World, at_holds: bool) -> None:
         """Both looked before either acted."""
         world.apply_policy(STAGING)
         first = world.make_live(16)
         ours, theirs = world.evaluated(17), world.evaluated(18, parent=first)
         decision = world.decide(ours)
         world.decide(theirs)
-        late = Late(world.registry, lambda: world.promote(theirs, actor="night-shift"))
+        late = Late(
+            world.registry, lambda: world.promote(theirs, actor="night-shift"), at_holds=at_holds
+        )
         with pytest.raises(StaleGeneration) as stale:
             promote(late, ours, world.policy.environment("staging"), decision, actor=CI)
         assert stale.value.what == (
@@ -582,20 +585,51 @@ class TestTwoPromoters:
 
 
 class Late:
-    """A registry that somebody else writes to just before this one takes its generation."""
+    """A registry that somebody else writes to while this one is promoting."""
 
-    def __init__(self, registry: Any, happens: Any) -> None:
-        """Look at a registry through a connection of its own."""
+    def __init__(self, registry: Any, happens: Any, *, at_holds: bool = False) -> None:
+        """Look at a registry through a connection of its own.
+
+        Args:
+            registry: The one that is open.
+            happens: What the other one does, once.
+            at_holds: Between looking at the decision and looking at holds; else just before the
+                generation is taken.
+        """
         self._registry = open_registry(registry.root, clock=registry.clock)
         self._happens = happens
+        self._at_holds = at_holds
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._registry, name)
 
-    def write(self, **how: Any) -> Any:
+    def _once(self) -> None:
         happens, self._happens = self._happens, lambda: None
         happens()
+
+    @property
+    def releases(self) -> Any:
+        return Watched(self._registry.releases, self._once if self._at_holds else lambda: None)
+
+    def write(self, **how: Any) -> Any:
+        self._once()
         return self._registry.write(**how)
+
+
+class Watched:
+    """Queries that let something happen before they look at holds."""
+
+    def __init__(self, releases: Any, before_holds: Any) -> None:
+        """Pass everything on."""
+        self._releases = releases
+        self._before_holds = before_holds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._releases, name)
+
+    def holds(self, *of: Any) -> Any:
+        self._before_holds()
+        return self._releases.holds(*of)
 
 
 def test_an_experiment_cannot_be_promoted_past_the_gate(world: World) -> None:
