@@ -17,6 +17,8 @@ import pytest
 
 from builders import SYSTEM, FixedClock, add_version, hold, make_live, make_registry
 from lockgate.errors import Refused, RegistryTrouble, Rejected
+from lockgate.storage import registry as registry_module
+from lockgate.storage.mounts import network_filesystem
 from lockgate.storage.registry import FILE, FOLDER, Registry, create_registry, open_registry
 from tests.storage import children
 
@@ -369,6 +371,50 @@ def test_a_full_small_disk(tmp_path: Path) -> None:
     if "mount:" in mounted.stderr or "unshare" in mounted.stderr:
         pytest.skip("mounting is not allowed here")
     assert (mounted.stdout, mounted.returncode) == ("went on\n", 0), mounted.stderr
+
+
+MOUNTS = """/dev/vda / ext4 rw 0 0
+fileserver:/home /home nfs4 rw 0 0
+/dev/vdb /home/local ext4 rw 0 0
+//office/team /mnt/the\\040team cifs rw 0 0
+me@host: /mnt/ssh fuse.sshfs rw 0 0
+portal /run/portal fuse.portal rw 0 0
+fileserver:/x /srv nfs rw 0 0
+/dev/vdc /srv xfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/registry", None),
+        ("/home/ml/registry", "nfs4"),
+        ("/home/local/registry", None),
+        ("/homes/registry", None),
+        ("/mnt/the team/registry", "cifs"),
+        ("/mnt/ssh", "fuse.sshfs"),
+        ("/run/portal/x", None),
+        ("/srv/registry", None),
+    ],
+)
+def test_network_filesystems_are_known(path: str, kind: str | None) -> None:
+    """The mount that is nearest to a path, and seen there, says whether it is a network's."""
+    assert network_filesystem(Path(path), MOUNTS) == kind
+
+
+def test_a_registry_on_a_network_filesystem_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is one made there nor opened, and what to do instead is said."""
+    make_registry(tmp_path / "before").close()
+    mounts = f"fileserver:/x {tmp_path} nfs4 rw 0 0"
+    monkeypatch.setattr(
+        registry_module, "network_filesystem", lambda root: network_filesystem(root, mounts)
+    )
+    for act in (make_registry, open_registry):
+        with pytest.raises(RegistryTrouble, match="lies on a network filesystem .nfs4") as refusal:
+            act(tmp_path / "before")
+        assert "over ssh" in refusal.value.hint
 
 
 def test_a_refusal_names_the_rule_and_the_way_on(registry: Registry) -> None:

@@ -6,6 +6,7 @@
 - A registry of a newer release opens for looking only; one that lost a trigger is not written to.
 - A file that is no registry is not touched.
 - A reader without write rights can look at an idle registry.
+- A network filesystem is refused.
 - A full disk, a lock and damage are told apart, each with what helps.
 """
 
@@ -27,6 +28,7 @@ from lockgate.storage import schema
 from lockgate.storage.applied import Applied
 from lockgate.storage.faults import code_of, is_lock, is_missing_right, lock_holder, told_as_ours
 from lockgate.storage.ledger import Ledger
+from lockgate.storage.mounts import network_filesystem
 from lockgate.storage.objects import Objects
 from lockgate.storage.releases import Releases
 from lockgate.storage.runs import Runs
@@ -180,8 +182,9 @@ def create_registry(root: Path, *, actor: str, clock: Clock | None = None) -> Re
 
     Raises:
         Refused: There is one already.
-        RegistryTrouble: The folder cannot be written.
+        RegistryTrouble: The folder cannot be written, or lies on a network filesystem.
     """
+    _check_place(root)
     folder = root / FOLDER
     path = folder / FILE
     taken = Refused(f"there is a registry in `{root}` already", hint="`lockgate status`")
@@ -250,11 +253,13 @@ def open_registry(root: Path, *, clock: Clock | None = None, read_only: bool = F
     """Open the registry of a folder, bringing an older schema up to date first.
 
     Raises:
-        RegistryTrouble: There is none, it is damaged, or it is no registry.
+        RegistryTrouble: There is none, it is damaged, it is no registry, or it lies on a network
+            filesystem.
     """
     path = root / FOLDER / FILE
     if not path.is_file():
         raise RegistryTrouble(f"there is no registry in `{root}`", hint="make one: `lockgate init`")
+    _check_place(root)
     with told_as_ours(path):
         connection, cannot = _connect_as_allowed(path, read_only)
         try:
@@ -263,6 +268,15 @@ def open_registry(root: Path, *, clock: Clock | None = None, read_only: bool = F
             connection.close()
             raise
     return Registry(root, connection, clock or SystemClock(), why_not)
+
+
+def _check_place(root: Path) -> None:
+    kind = network_filesystem(root)
+    if kind is not None:
+        raise RegistryTrouble(
+            f"`{root}` lies on a network filesystem ({kind}), where locks cannot be trusted",
+            hint="keep the registry on a disk of one host, and work with it there over ssh",
+        )
 
 
 def _why_not(connection: sqlite3.Connection, path: Path, cannot: str | None) -> str | None:
