@@ -118,6 +118,7 @@ def test_an_experiment_and_its_winner(busy: Desk) -> None:
     assert normal(said.out) == "✔ registered x2  ID  from v2 by ml-team\n    Fewer words\n"
     won = busy.done("register", "-s", "desk", "--from", "x2", "-m", "Fewer words won")
     assert normal(won.out) == "✔ registered v3  ID  from x2 by ml-team\n    Fewer words won\n"
+    assert busy.done("change", "-s", "desk").out == "✔ desk is exactly v3\n"
 
 
 def test_evaluate(new: Desk) -> None:

@@ -142,7 +142,7 @@ def show_run(progress: Progress, label: str, baseline: str | None) -> None:
     end = progress.end
     if end is None:
         return
-    cases = f"{end.answers} answers, {end.errors} errors"
+    cases = f"{progress.done} answers, {end.errors} errors"
     say(
         f"{mark('pass')} evaluated {label} on {shown(progress.suite)}: {cases}, "
         f"{figures.duration(progress.elapsed_s)}  (run {progress.run[:8]})"

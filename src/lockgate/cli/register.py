@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
@@ -63,6 +64,8 @@ def register_command(
             name = wiring.choose_system(at.registry, system)
             winner = wiring.choose_version(at.registry, name, source)
             done = register_from(at.registry, winner, reason=reason, actor=at.actor, owner=owner)
+            if wiring.locked_version(at.root, name) == winner.id:
+                _note(at, wiring.system_folder(at.root, name, None), done)
         else:
             done = _from_folder(at, system, folder, reason, owner, parent, experiment, keep_secrets)
     if as_json:
@@ -97,16 +100,21 @@ def _from_folder(
         find_secrets=wiring.find_secrets,
         keep_secrets=keep_secrets,
     )
+    _note(at, where, done)
+    return done
+
+
+def _note(at: Desk, folder: Path, done: Registered) -> None:
+    """Write a folder's lock; where that fails, say that the version is registered all the same."""
+    version = done.version
     try:
-        wiring.write_lock(where, at.registry, done.version)
+        wiring.write_lock(folder, at.registry, version)
     except LockgateError as error:
-        version = done.version
         raise RegistryTrouble(
             f"{version.label} is registered, but its folder cannot note that: {error.what}",
             hint=f"make it writable and register again, or go on: `lockgate evaluate "
             f"{version.label} -s {version.system}`",
         ) from error
-    return done
 
 
 def registered_body(done: Registered) -> dict[str, object]:
