@@ -39,8 +39,10 @@ FLOORS = {
 
 STEPS = {
     "register": {"change"},
-    "apply": {"approve"},
-    "promote": {"deployment"},
+    "gate": {"standing"},
+    "approve": {"standing"},
+    "apply": {"approve", "standing"},
+    "promote": {"deployment", "standing"},
     "ship": {"change", "register", "evaluate", "gate", "promote", "deployment"},
 }
 """Which files of `loop/` may import which other ones; all others may import none."""

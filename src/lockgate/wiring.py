@@ -135,10 +135,9 @@ def applied_policy(registry: Registry) -> Policy:
 
 def applied_policy_or_none(registry: Registry) -> Policy | None:
     """Return the policy that counts; `None` before the first."""
-    from lockgate.domain.policy import policy_from
+    from lockgate.loop.standing import applied_policy as applied
 
-    rules = registry.applied.rules()
-    return None if rules is None else policy_from(rules)
+    return applied(registry)
 
 
 def folder_system(folder: Path) -> str | None:
@@ -361,7 +360,12 @@ def ship_tools(
         write_lock(folder, registry, registered.version)
 
     return Tools(
-        runner_opener(root, registry, concurrency), find_secrets, note, partial(target, root), tell
+        runner_opener(root, registry, concurrency),
+        find_secrets,
+        note,
+        partial(target, root),
+        signing(),
+        tell,
     )
 
 

@@ -192,7 +192,7 @@ class TestTheOrder:
         with pytest.raises(Refused) as refused:
             world.decide(version)
         assert refused.value.what == (
-            "no suite of `other-desk` is applied, so nothing can be shown to be good"
+            "the policy asks for `triage`, which is not applied for `other-desk`"
         )
         assert refused.value.hint == "write suites/NAME.toml, then `lockgate suite apply`"
 

@@ -105,8 +105,8 @@ def apply_policy_file(at: Desk) -> Application:
         file.policy,
         file.data,
         file.signers,
-        wiring.applied_policy_or_none(at.registry),
         actor=at.actor,
+        signing=wiring.signing(),
     )
 
 
@@ -195,13 +195,18 @@ def suite_apply_command(
 
 
 def apply_new_suites(at: Desk, system: str) -> None:
-    """Apply suites under names that count nowhere yet: they only add to what is asked."""
+    """Apply suites under names that count nowhere yet, where nobody has to agree to that."""
+    policy = wiring.applied_policy_or_none(at.registry)
     known = at.registry.applied.suites(system)
     new = [
         name
         for name in wiring.suite_files(at.root)
         if name not in known and wiring.suite_file_system(at.root, name) == system
     ]
+    if new and policy is not None and any(e.reviewers for e in policy.environments.values()):
+        for name in new:
+            tell(f"note: suite {name} does not count yet: `lockgate suite apply {name}`")
+        return
     for file in _read_all(at, new):
         _say_applied(_apply_suite_file(at, file), to_stderr=True)
 
@@ -232,8 +237,8 @@ def _apply_suite_file(at: Desk, file: SuiteFile) -> Application:
         at.registry,
         file.suite,
         file.scorer_files,
-        wiring.applied_policy_or_none(at.registry),
         actor=at.actor,
+        signing=wiring.signing(),
     )
 
 

@@ -79,6 +79,7 @@ def promote_command(
                 decision,
                 actor=at.actor,
                 reason=reason,
+                signing=wiring.signing(),
                 target=wiring.target(at.root, name, target),
                 tell=tell_event,
             )

@@ -2,7 +2,7 @@
 
 - A file counts only once applied; until then it is just text.
 - Where the applied policy has environments with reviewers, a change is a proposal until they agree.
-- The first policy, and a suite under a new name, apply at once: they only add to what is asked.
+- The first policy applies at once, and so does a suite under a name that no reviewed rule names.
 - Applying what is applied already changes nothing.
 """
 
@@ -16,8 +16,9 @@ from lockgate.domain.policy import Policy
 from lockgate.domain.release import PolicyApplied, Proposal, SuiteApplied
 from lockgate.domain.suite import Suite
 from lockgate.errors import Refused, WaitingForPerson
-from lockgate.loop.approve import proposal_lacks, proposal_reviewers
-from lockgate.ports import Registry, Writing
+from lockgate.loop.approve import NOTHING, proposal_lacks, proposal_reviewers
+from lockgate.loop.standing import applied_policy
+from lockgate.ports import Registry, Signing, Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ def apply_policy(
     policy: Policy,
     data: bytes,
     signers: Mapping[str, bytes],
-    applied_policy: Policy | None,
     *,
     actor: str,
+    signing: Signing | None = None,
 ) -> Application:
     """Make a policy count.
 
@@ -46,8 +47,8 @@ def apply_policy(
         policy: As read from the file.
         data: The file's bytes.
         signers: Environment to the bytes of its signers file.
-        applied_policy: What counts now; `None` before the first.
         actor: Who applies it.
+        signing: Checks every reviewer's signature again.
 
     Raises:
         WaitingForPerson: Reviewers of the policy that counts now have not all agreed.
@@ -58,10 +59,12 @@ def apply_policy(
     if current is not None and (current.policy, current.rules) == (digest_bytes(data), rules):
         return Application("policy", current.policy, is_new=False)
     proposal = None
-    if current is not None and applied_policy is not None and proposal_reviewers(applied_policy):
+    counts_now = applied_policy(registry)
+    if current is not None and counts_now is not None and proposal_reviewers(counts_now):
         proposal = _agreed(
             registry,
-            applied_policy,
+            counts_now,
+            signing,
             _proposal("policy", None, "policy", current.rules, rules, current.seq, actor),
             [data, body, *signers.values()],
         )
@@ -77,35 +80,32 @@ def apply_suite(
     registry: Registry,
     suite: Suite,
     files: Mapping[str, bytes],
-    applied_policy: Policy | None,
     *,
     actor: str,
+    signing: Signing | None = None,
 ) -> Application:
     """Make a suite count under its name.
 
     Raises:
-        WaitingForPerson: It changes a suite that counts now, and reviewers have not agreed yet.
+        WaitingForPerson: It changes what counts now, or what a reviewed policy asks for, and
+            reviewers have not agreed yet.
     """
     current = registry.applied.suites(suite.system).get(suite.name)
     if current is not None and current.digest == suite.digest:
         return Application(suite.name, suite.digest, is_new=False)
     proposal = None
-    if current is not None and applied_policy is not None and proposal_reviewers(applied_policy):
+    counts_now = applied_policy(registry)
+    if counts_now is not None and needs_consent(registry, counts_now, suite.system, suite.name):
         with registry.write() as writing:
             writing.ensure_system(suite.system, actor)
             writing.add_suite(suite, files)
+        before = current.digest if current else NOTHING
+        since = current.seq if current else 0
         proposal = _agreed(
             registry,
-            applied_policy,
-            _proposal(
-                "suite",
-                suite.system,
-                suite.name,
-                current.digest,
-                suite.digest,
-                current.seq,
-                actor,
-            ),
+            counts_now,
+            signing,
+            _proposal("suite", suite.system, suite.name, before, suite.digest, since, actor),
             [],
         )
     with registry.write() as writing:
@@ -113,6 +113,23 @@ def apply_suite(
         writing.add_suite(suite, files)
         writing.append(SuiteApplied(suite.system, suite.name, suite.digest, proposal, actor))
     return Application(suite.name, suite.digest, is_new=True)
+
+
+def needs_consent(registry: Registry, policy: Policy, system: str, name: str) -> bool:
+    """Tell whether reviewers have to agree before a suite file counts under a name.
+
+    They do where it changes a suite that counts, and where a rule of theirs waits for that name:
+    otherwise who writes the cases would decide what a reviewed policy means.
+    """
+    if not proposal_reviewers(policy):
+        return False
+    is_named = any(
+        rule.suite == name
+        for environment in policy.environments.values()
+        if (rules := environment.rules_for(system)) is not None
+        for rule in rules.rules
+    )
+    return is_named or name in registry.applied.suites(system)
 
 
 def _proposal(
@@ -127,7 +144,11 @@ def _proposal(
 
 
 def _agreed(
-    registry: Registry, applied_policy: Policy, proposal: Proposal, contents: list[bytes]
+    registry: Registry,
+    counts_now: Policy,
+    signing: Signing | None,
+    proposal: Proposal,
+    contents: list[bytes],
 ) -> str:
     """Return the proposal's id once its reviewers agreed; record it when it is new."""
     known = registry.releases.proposal(proposal.id)
@@ -141,7 +162,7 @@ def _agreed(
             f"{refusals[0].signer} said no to this {proposal.kind}: {refusals[0].note or 'no note'}",
             hint=f"change the {proposal.kind} file and apply that",
         )
-    lacking = proposal_lacks(registry, applied_policy, known)
+    lacking = proposal_lacks(registry, counts_now, known, signing)
     if lacking:
         raise WaitingForPerson(
             f"the {proposal.kind} `{proposal.name}` is proposed and waits for reviewers",

@@ -3,7 +3,8 @@
 - A reviewer is who the applied policy names, with a key the applied signers file holds.
 - The signed text names the decision, version, environment, generation and registry: it fits nothing else.
 - A name without a key counts only where the policy accepts claims, and is shown as claimed.
-- Registrar and owner do not review their own version; one word a reviewer, one a key.
+- Registrar and owner do not review their own version, under no name: who registered it can only
+  take a signature that was made elsewhere. One word a reviewer, one a key.
 - A decision that no longer stands cannot be approved.
 """
 
@@ -17,7 +18,11 @@ from lockgate.domain.policy import Environment, Policy
 from lockgate.domain.release import Approval, Decision, Proposal
 from lockgate.domain.version import Version, person_problem
 from lockgate.errors import Refused, Rejected, UsageMistake
+from lockgate.loop.standing import counting, why_not_standing
 from lockgate.ports import Registry, Signing
+
+NOTHING = "0" * 64
+"""What a proposal says it replaces when there is nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ def _decision_request(registry: Registry, policy: Policy, decision: Decision) ->
     environment = policy.environments.get(decision.environment)
     if environment is None or not decision.promotable or not decision.approvals_needed:
         return None
-    if registry.now() > decision.expires_at or registry.releases.is_void(decision):
+    if why_not_standing(registry, decision):
         return None
     approvals = registry.releases.approvals(decision.id)
     given = sum(approval.word == "yes" for approval in approvals)
@@ -97,20 +102,32 @@ def proposal_reviewers(policy: Policy) -> dict[str, Environment]:
     return {
         name: environment
         for name, environment in policy.environments.items()
-        if environment.approvals > 0
+        if environment.reviewers
     }
 
 
-def proposal_lacks(registry: Registry, policy: Policy, proposal: Proposal) -> list[str]:
+def approvals_asked(environment: Environment) -> int:
+    """Return how many reviewers of an environment a change of its rules needs."""
+    return max(environment.approvals, 1)
+
+
+def proposal_lacks(
+    registry: Registry, policy: Policy, proposal: Proposal, signing: Signing | None = None
+) -> list[str]:
     """Return a line for each environment whose reviewers have not agreed yet."""
     approvals = registry.releases.approvals(proposal.id)
-    yes = {a.signer for a in approvals if a.word == "yes" and a.signer != proposal.actor}
+    text = proposal_text(proposal, registry_id=registry.id, word="yes")
     lacking = []
     for name, environment in proposal_reviewers(policy).items():
-        given = len(yes & set(environment.reviewers))
-        if given < environment.approvals:
+        given = len(
+            counting(
+                registry, approvals, environment, text, barred={proposal.actor}, signing=signing
+            )
+        )
+        needed = approvals_asked(environment)
+        if given < needed:
             names = " or ".join(r for r in environment.reviewers if r != proposal.actor)
-            lacking.append(f"{name}: {given} of {environment.approvals} approvals, from {names}")
+            lacking.append(f"{name}: {given} of {needed} approvals, from {names}")
     return lacking
 
 
@@ -121,7 +138,7 @@ def _proposal_request(registry: Registry, policy: Policy, proposal: Proposal) ->
     if any(approval.word == "no" for approval in approvals):
         return None
     reviewers = {r: None for e in proposal_reviewers(policy).values() for r in e.reviewers}
-    needed = max(environment.approvals for environment in proposal_reviewers(policy).values())
+    needed = max(map(approvals_asked, proposal_reviewers(policy).values()))
     return Request(
         proposal.id,
         f"{proposal.kind} {proposal.name}: {proposal.before[:8]} → {proposal.after[:8]}",
@@ -171,9 +188,7 @@ def approve_decision(
             reviewer, or is the version's registrar or owner.
         UsageMistake: A name is missing or not allowed.
     """
-    moved = registry.releases.is_void(decision)
-    if registry.now() > decision.expires_at:
-        moved = "it expired"
+    moved = why_not_standing(registry, decision)
     again = f"`lockgate gate {version.label} --to {environment.name}` decides again"
     if moved:
         raise Refused(f"decision `{decision.id}` no longer stands: {moved}", hint=again)
@@ -238,6 +253,12 @@ def _record(
         raise Refused(
             f"`{signer}` {barred[signer]} {what} and cannot review it",
             hint=f"another reviewer says yes: {', '.join(sorted(reviewers - set(barred)))}",
+        )
+    if key is not None and actor in barred and word.signature is None:
+        raise Refused(
+            f"`{actor}` {barred[actor]} {what}: nobody signs here in another one's name",
+            hint="a reviewer runs this as themselves, or signs the text of --ask elsewhere and "
+            "you --take it",
         )
     approval = Approval(subject, signer, word.word, key, signature, word.note, actor)
     try:

@@ -32,16 +32,19 @@ class Change:
 
 
 def parent_of(registry: Registry, draft: Draft) -> Version | None:
-    """Return the version a folder's lock names, else the newest release; `None` before the first.
+    """Return the version a folder is or comes from: as its lock says, or as its bytes say.
 
-    A lock from another registry names a version that is not here; then the newest release counts.
+    A lock from another registry names a version that is not here. Then only a folder that is
+    exactly a registered release says what it is; guessing a parent could silently revert what
+    others made meanwhile.
     """
     if draft.locked_version is not None:
         locked = registry.versions.get(draft.locked_version)
         if locked is not None and locked.system == draft.system:
             return locked
-    newest = registry.versions.page(draft.system, limit=1, track="release")
-    return newest[0] if newest else None
+    same = registry.versions.with_definition(draft.system, draft.definition.digest)
+    releases = [version for version in same if version.track == "release"]
+    return releases[-1] if releases else None
 
 
 def change(registry: Registry, draft: Draft, *, parent: Version | None = None) -> Change:
@@ -50,9 +53,10 @@ def change(registry: Registry, draft: Draft, *, parent: Version | None = None) -
     Args:
         registry: Where the parent is.
         draft: The folder as it was just read.
-        parent: Compare with this version instead of the lock's.
+        parent: Compare with this version instead of the lock's. Without either, the newest
+            release is looked at; registering does not take it for the parent.
     """
-    parent = parent or parent_of(registry, draft)
+    parent = parent or parent_of(registry, draft) or _newest_release(registry, draft.system)
     before = registry.versions.definition(parent.definition) if parent else None
     return Change(
         draft.system,
@@ -61,3 +65,8 @@ def change(registry: Registry, draft: Draft, *, parent: Version | None = None) -
         difference(before, draft.definition),
         draft.unclaimed,
     )
+
+
+def _newest_release(registry: Registry, system: str) -> Version | None:
+    newest = registry.versions.page(system, limit=1, track="release")
+    return newest[0] if newest else None

@@ -19,6 +19,7 @@ from lockgate.domain.release import Decision, DecisionRun, Deployment, Finding, 
 from lockgate.domain.version import Version
 from lockgate.errors import Refused
 from lockgate.evals.verdict import Baseline, judge
+from lockgate.loop.standing import check_policy, why_not_standing
 from lockgate.ports import Registry
 
 
@@ -71,9 +72,7 @@ def standing_decision(
 ) -> Decision | None:
     """Return the newest decision if a promotion may still rest on it."""
     decision = registry.releases.newest_decision(version.id, environment_name)
-    if decision is None or not decision.promotable:
-        return None
-    if registry.now() > decision.expires_at or registry.releases.is_void(decision):
+    if decision is None or not decision.promotable or why_not_standing(registry, decision):
         return None
     quarantined = registry.releases.quarantines(version.system, definition=version.definition)
     return None if quarantined else decision
@@ -102,16 +101,16 @@ def decide(
 
     Raises:
         UsageMistake: There is no such environment.
-        Refused: The candidate has no completed run, no policy is applied, or its track reaches no
-            environment; nothing was recorded.
+        Refused: The candidate has no completed run, or one that was cut short; another policy is
+            applied; or its track reaches no environment. Nothing was recorded.
     """
+    applied = registry.applied.policy()
+    check_policy(registry, policy)
+    assert applied is not None  # or there would be nothing to check against
     standing = None if again else standing_decision(registry, version, environment_name)
     if standing is not None:
         return standing
     case = _case(registry, version, environment_name, policy, reverting)
-    applied = registry.applied.policy()
-    if applied is None:
-        raise Refused("no policy is applied yet", hint="`lockgate policy apply`")
     _check_track(case)
     _check_evaluated(case)
     findings, runs = _findings(case)
@@ -177,8 +176,12 @@ def _check_track(case: _Case) -> None:
 
 def _check_evaluated(case: _Case) -> None:
     if not case.suites:
+        asked = ", ".join(sorted({f"`{rule.suite}`" for rule in _rules(case)}))
         raise Refused(
-            f"no suite of `{case.version.system}` is applied, so nothing can be shown to be good",
+            f"the policy asks for {asked}, which is not applied for `{case.version.system}`"
+            if asked
+            else f"no suite of `{case.version.system}` is applied, so nothing can be shown to be "
+            "good",
             hint="write suites/NAME.toml, then `lockgate suite apply`",
         )
     missing = [
@@ -192,6 +195,21 @@ def _check_evaluated(case: _Case) -> None:
             f"{', '.join(f'`{name}`' for name in missing)}",
             hint=f"`lockgate evaluate {case.version.label} -s {case.version.system}`",
         )
+    _check_nothing_cut_short(case)
+
+
+def _check_nothing_cut_short(case: _Case) -> None:
+    """Refuse while answers lie in a run without an end: stopping a run is no way to re-roll it."""
+    for name, suite in case.suites.items():
+        for record in case.registry.runs.of_version(case.version.id, suite.digest):
+            if record.end is None and case.registry.runs.asked(record.run.id):
+                run, where = record.run.id, f"-s {case.version.system}"
+                raise Refused(
+                    f"run `{run[:8]}` of {case.version.label} on `{name}` was cut short; its "
+                    "answers count too",
+                    hint=f"`lockgate evaluate --resume {run} {where}` finishes it, "
+                    f"`lockgate evaluate --void {run} {where} -m REASON` gives it up on record",
+                )
 
 
 def _findings(case: _Case) -> tuple[list[Finding], list[DecisionRun]]:

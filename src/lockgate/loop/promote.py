@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from lockgate.domain.approval import decision_text
 from lockgate.domain.policy import Environment, freeze_at, freeze_ends, next_freeze
 from lockgate.domain.release import Attempt, Decision, Deployment, Finding
 from lockgate.domain.times import shown_time
 from lockgate.domain.version import Version
 from lockgate.errors import (
+    Inconclusive,
     IntegrityBroken,
     LockgateError,
     Refused,
@@ -32,7 +34,8 @@ from lockgate.loop.deployment import (
     kept_way_back,
     origin_records,
 )
-from lockgate.ports import Registry, Target
+from lockgate.loop.standing import check_environment, counting, is_expired, what_moved
+from lockgate.ports import Registry, Signing, Target
 
 FULLY_CHECKED_BYTES = 64 << 20
 """Definitions up to this size are hashed whole before a promotion."""
@@ -52,7 +55,12 @@ class Promoted:
 
 
 def standing(
-    registry: Registry, decision: Decision, environment: Environment, *, promoter: str
+    registry: Registry,
+    decision: Decision,
+    environment: Environment,
+    *,
+    promoter: str,
+    signing: Signing | None = None,
 ) -> list[Finding]:
     """Return what else has to hold at the moment of promoting, each with what repairs it.
 
@@ -61,10 +69,11 @@ def standing(
         decision: The one the promotion would rest on.
         environment: From the applied policy.
         promoter: Who would promote.
+        signing: Checks every reviewer's signature again.
     """
     return [
         _stands(registry, decision),
-        _approved(registry, decision, environment, promoter),
+        _approved(registry, decision, environment, promoter, signing),
         _not_frozen(registry, environment),
         *_not_held(registry, decision),
         *_not_quarantined(registry, decision),
@@ -80,6 +89,7 @@ def promote(
     *,
     actor: str,
     reason: str | None = None,
+    signing: Signing | None = None,
     target: Target | None = None,
     tell: Callable[[DeployEvent], None] | None = None,
 ) -> Promoted:
@@ -92,6 +102,7 @@ def promote(
         decision: A decision about exactly this version and environment.
         actor: Who promotes.
         reason: A word for the record; optional, the version has its own.
+        signing: Checks every reviewer's signature again.
         target: Where the environment's versions are published and deployed to, if anywhere.
         tell: Hears what happens, hook output included.
 
@@ -109,7 +120,7 @@ def promote(
     # Looked at before anything is checked: whoever comes in between takes the very generation
     # that is asked for below, and can be named.
     newest = registry.releases.newest(version.system, environment.name)
-    _check(registry, version, environment, decision, actor)
+    _check(registry, version, environment, decision, actor, signing)
     if newest is not None and newest.is_open:
         raise Refused(
             f"generation {newest.attempt.generation} of {environment.name} is not settled: "
@@ -174,7 +185,9 @@ def _check(
     environment: Environment,
     decision: Decision,
     actor: str,
+    signing: Signing | None,
 ) -> None:
+    check_environment(registry, environment)
     if (decision.version, decision.environment) != (version.id, environment.name):
         raise Refused(
             f"decision `{decision.id}` is not about {version.label} and {environment.name}",
@@ -182,12 +195,13 @@ def _check(
         )
     if not decision.promotable:
         open_points = decision.obstacles()
-        raise Refused(
+        kind = Inconclusive if decision.outcome == "inconclusive" else Refused
+        raise kind(
             f"the gate did not pass {version.label} for {environment.name}: {decision.outcome}",
             problems=[f"{finding.rule}: {finding.reason}" for finding in open_points],
             hint=next((f.hint for f in open_points if f.hint), "`lockgate status`"),
         )
-    findings = standing(registry, decision, environment, promoter=actor)
+    findings = standing(registry, decision, environment, promoter=actor, signing=signing)
     failed = [finding for finding in findings if finding.outcome == "fail"]
     if failed:
         broken = all(finding.rule in ("way back", "contents") for finding in failed)
@@ -230,32 +244,22 @@ def damaged_files(registry: Registry, version: Version) -> list[str]:
 
 
 def _stands(registry: Registry, decision: Decision) -> Finding:
-    moved = registry.releases.is_void(decision)
     again = "`lockgate gate` decides again on what is true now"
+    moved = what_moved(registry, decision)
+    when = shown_time(decision.expires_at)
     if moved:
-        return Finding(
-            "decision stands", "fail", f"void: {moved}{_since(registry, decision)}", again
-        )
-    if registry.now() > decision.expires_at:
-        when = shown_time(decision.expires_at)
+        return Finding("decision stands", "fail", f"void: {moved}", again)
+    if is_expired(registry, decision):
         return Finding("decision stands", "fail", f"expired {when}", again)
-    return Finding("decision stands", "pass", f"until {shown_time(decision.expires_at)}")
-
-
-def _since(registry: Registry, decision: Decision) -> str:
-    """Name what became live after a decision was made, and by whom; empty when nothing did."""
-    live = registry.releases.live(decision.system, decision.environment)
-    if live is None or live.attempt.generation == decision.baseline_generation:
-        return ""
-    version = registry.versions.get(live.attempt.version or "")
-    return (
-        f": {version.label if version else 'another version'} as generation "
-        f"{live.attempt.generation}, by {live.attempt.actor} at {shown_time(live.attempt.at)}"
-    )
+    return Finding("decision stands", "pass", f"until {when}")
 
 
 def _approved(
-    registry: Registry, decision: Decision, environment: Environment, promoter: str
+    registry: Registry,
+    decision: Decision,
+    environment: Environment,
+    promoter: str,
+    signing: Signing | None,
 ) -> Finding:
     needed = decision.approvals_needed
     approvals = registry.releases.approvals(decision.id)
@@ -274,15 +278,20 @@ def _approved(
     if needed == 0:
         return Finding("approval", "pass", "none needed")
     barred = {promoter, version.registrar if version else "", version.owner if version else ""}
-    counted = [approval for approval in approvals if approval.signer not in barred]
+    text = decision_text(decision, registry_id=registry.id, label=label, word="yes")
+    counted = counting(registry, approvals, environment, text, barred=barred, signing=signing)
     names = ", ".join(
         approval.signer + ("" if approval.key else " (claimed)") for approval in counted
     )
     if len(counted) >= needed:
         return Finding("approval", "pass", f"{len(counted)} of {needed}: {names}")
     allowed = [reviewer for reviewer in environment.reviewers if reviewer not in barred]
-    own = [approval.signer for approval in approvals if approval.signer in barred]
-    does_not_count = f"; {own[0]} is registrar, owner or promoter and does not count" if own else ""
+    own = [approval.signer for approval in approvals if approval not in counted]
+    does_not_count = ""
+    if own and own[0] in barred:
+        does_not_count = f"; {own[0]} is registrar, owner or promoter and does not count"
+    elif own:
+        does_not_count = f"; what {own[0]} said is not signed by a reviewer's key"
     return Finding(
         "approval",
         "waiting",

@@ -81,6 +81,7 @@ def register(
         _check_change(definition, parent, track)
     else:
         parent = parent_of(registry, draft)
+        _check_origin(registry, draft.system, parent)
     known = _known(registry, draft.system, definition, parent, track)
     if known is not None:
         return known
@@ -180,6 +181,18 @@ def _check_parent(parent: Version, system: str) -> None:
             f"`{parent.label}` is a version of `{parent.system}`; a parent is of the same system, "
             f"here `{system}`",
             hint=f"`lockgate log -s {system}` lists those that can be a parent",
+        )
+
+
+def _check_origin(registry: Registry, system: str, parent: Version | None) -> None:
+    """Refuse to guess what a folder builds on when others have registered before."""
+    newest = registry.versions.page(system, limit=1, track="release")
+    if parent is None and newest:
+        raise Refused(
+            f"nothing says which version of `{system}` this folder builds on: it has no "
+            "lockgate.lock of this registry",
+            hint=f"say it: `lockgate register --parent {newest[0].label} -s {system} -m REASON`, "
+            f"or begin from a version: `lockgate checkout {newest[0].label} DIR -s {system}`",
         )
 
 

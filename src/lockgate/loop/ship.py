@@ -20,7 +20,7 @@ from lockgate.loop.evaluate import Limits, OpenRunner, evaluate, open_run
 from lockgate.loop.gate import Gap, decide, gaps
 from lockgate.loop.promote import promote
 from lockgate.loop.register import FindSecrets, Registered, register
-from lockgate.ports import Draft, Registry, Target
+from lockgate.ports import Draft, Registry, Signing, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Tools:
     """Notes in the folder which version it is now."""
     target_of: Callable[[str, Environment], Target] | None = None
     """Gives where a system's versions go in an environment; `None` publishes nowhere."""
+    signing: Signing | None = None
+    """Checks every reviewer's signature again before something goes live."""
     tell: Callable[[DeployEvent], None] | None = None
     """Hears what happens while a version is deployed."""
 
@@ -123,7 +125,11 @@ def _register(
     owner: str | None,
     keep_secrets: str | None,
 ) -> Registered:
-    is_same = parent is not None and parent.definition == draft.definition.digest
+    is_same = (
+        parent is not None
+        and parent.track == "release"
+        and parent.definition == draft.definition.digest
+    )
     registered = register(
         registry,
         draft,
@@ -161,7 +167,14 @@ def travel(
     yield ShipStep("gate", "done", environment_name, decision)
     target = tools.target_of(version.system, environment) if tools.target_of else None
     promoted = promote(
-        registry, version, environment, decision, actor=actor, target=target, tell=tools.tell
+        registry,
+        version,
+        environment,
+        decision,
+        actor=actor,
+        signing=tools.signing,
+        target=target,
+        tell=tools.tell,
     )
     yield ShipStep("promote", "done", environment_name, promoted)
 

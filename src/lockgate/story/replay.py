@@ -71,11 +71,11 @@ class Stage:
         from lockgate.workspace.policies import read_policy
         from lockgate.workspace.suites import read_suite
 
-        file = read_policy(self.root)
-        apply_policy(self.registry, file.policy, file.data, file.signers, None, actor="ml-lead")
         for name in wiring.suite_files(self.root):
             suite = read_suite(self.root, name)
-            apply_suite(self.registry, suite.suite, suite.scorer_files, None, actor="ml-lead")
+            apply_suite(self.registry, suite.suite, suite.scorer_files, actor="ml-lead")
+        file = read_policy(self.root)
+        apply_policy(self.registry, file.policy, file.data, file.signers, actor="ml-lead")
 
     def _cue(self, number: int, scene: Scene, cue: Cue) -> Iterator[Event]:
         play = getattr(self, f"_{cue.do}")
@@ -213,6 +213,7 @@ class Stage:
             environment,
             decision,
             actor=cue.by,
+            signing=wiring.signing(),
             target=wiring.target(self.root, scene.system, environment),
         )
         yield "promote", done, None

@@ -1,0 +1,131 @@
+"""Whether what a step was handed still counts: the one place that says so.
+
+- A decision stands until it expires or until anything it rests on moves.
+- A policy counts only as it is applied; one that was read before it changed does not.
+- An approval counts when its signer is a reviewer of the applied policy, is not barred, and either
+  signed with a key that the applied signers file holds, or may claim a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from lockgate.domain.policy import Environment, Policy, policy_from
+from lockgate.domain.release import Approval, Decision
+from lockgate.domain.times import shown_time
+from lockgate.errors import LockgateError, Refused
+from lockgate.ports import Registry, Signing
+
+
+def applied_policy(registry: Registry) -> Policy | None:
+    """Return the policy that counts; `None` before the first."""
+    rules = registry.applied.rules()
+    return None if rules is None else policy_from(rules)
+
+
+def check_policy(registry: Registry, policy: Policy) -> None:
+    """Refuse a policy that is not the one that counts now.
+
+    Raises:
+        Refused: None is applied, or another one was applied since this one was read.
+    """
+    applied = applied_policy(registry)
+    if applied is None:
+        raise Refused("no policy is applied yet", hint="`lockgate policy apply`")
+    if applied != policy:
+        raise Refused(
+            "another policy was applied meanwhile; nothing was decided",
+            hint="run it again: it then follows the policy that counts now",
+        )
+
+
+def check_environment(registry: Registry, environment: Environment) -> None:
+    """Refuse an environment's rules that are not those that count now.
+
+    Raises:
+        Refused: Another policy was applied since they were read.
+    """
+    applied = applied_policy(registry)
+    if applied is None or applied.environments.get(environment.name) != environment:
+        raise Refused(
+            f"the policy of {environment.name} changed meanwhile; nothing was done",
+            hint=f"`lockgate gate VERSION --to {environment.name}` decides by what counts now",
+        )
+
+
+def is_expired(registry: Registry, decision: Decision) -> bool:
+    """Tell whether a decision is older than its policy allows."""
+    return registry.now() > decision.expires_at
+
+
+def what_moved(registry: Registry, decision: Decision) -> str | None:
+    """Say what a decision rests on has moved, with who moved what is live; `None` when nothing."""
+    moved = registry.releases.is_void(decision)
+    return None if moved is None else f"{moved}{_since(registry, decision)}"
+
+
+def _since(registry: Registry, decision: Decision) -> str:
+    """Name what became live after a decision was made, and by whom; empty when nothing did."""
+    live = registry.releases.live(decision.system, decision.environment)
+    if live is None or live.attempt.generation == decision.baseline_generation:
+        return ""
+    version = registry.versions.get(live.attempt.version or "")
+    return (
+        f": {version.label if version else 'another version'} as generation "
+        f"{live.attempt.generation}, by {live.attempt.actor} at {shown_time(live.attempt.at)}"
+    )
+
+
+def why_not_standing(registry: Registry, decision: Decision) -> str | None:
+    """Say why a decision no longer stands, or `None` while it does."""
+    return "it expired" if is_expired(registry, decision) else what_moved(registry, decision)
+
+
+def counting(
+    registry: Registry,
+    approvals: Collection[Approval],
+    environment: Environment,
+    text: bytes,
+    *,
+    barred: Collection[str],
+    signing: Signing | None,
+) -> list[Approval]:
+    """Return the approvals that count as a yes.
+
+    Args:
+        registry: Holds the applied signers files.
+        approvals: What was recorded.
+        environment: Whose reviewers are asked.
+        text: What they had to sign to say yes.
+        barred: Names that may not review this.
+        signing: Checks every signature again; without it a recorded key is believed.
+    """
+    return [
+        approval
+        for approval in approvals
+        if approval.word == "yes"
+        and approval.signer in environment.reviewers
+        and approval.signer not in barred
+        and _is_genuine(registry, approval, environment, text, signing)
+    ]
+
+
+def _is_genuine(
+    registry: Registry,
+    approval: Approval,
+    environment: Environment,
+    text: bytes,
+    signing: Signing | None,
+) -> bool:
+    if approval.key is None or approval.signature is None:
+        return environment.accept_claimed
+    if signing is None:
+        return True
+    if environment.signers_digest is None:
+        return False
+    allowed = registry.objects.read(environment.signers_digest)
+    try:
+        key = signing.verify(text, approval.signature, allowed, approval.signer, at=approval.at)
+    except LockgateError:
+        return False
+    return key == approval.key
