@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 import click
+from click.types import StringParamType
 
 from lockgate import __version__
 from lockgate.errors import UsageMistake
@@ -60,6 +61,46 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
+_PATHS = ("DIR", "FILE")
+"""What a file system names may be any bytes."""
+_MEANT = {
+    **dict.fromkeys(("V", "A", "B", "V|ENV"), "version"),
+    "ENV": "environment",
+    "XN": "experiment",
+}
+
+
+class Words(StringParamType):
+    """Text that names something in the registry or is kept there: valid UTF-8, or refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text as it is.
+
+        Raises:
+            UsageMistake: Some of its bytes are no UTF-8.
+        """
+        try:
+            str(value).encode()
+        except UnicodeEncodeError as error:
+            metavar = _bare(param)
+            what = _MEANT.get(metavar, metavar.lower())
+            raise UsageMistake(f"the {what} is not valid UTF-8", hint="type it again") from error
+        return str(value)
+
+
+def _bare(param: click.Parameter | None) -> str:
+    return ((param.metavar if param else None) or "text").strip("[].").partition("[")[0]
+
+
+def _check_words(command: click.Command) -> click.Command:
+    """Have every text a command takes checked where it comes in, paths excepted."""
+    for param in command.params:
+        if param.type is click.STRING and _bare(param) not in _PATHS:
+            param.type = Words()
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _check_words(inner)
+    return command
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's file only when that command is called."""
@@ -74,7 +115,7 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"lockgate.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
-        return command
+        return _check_words(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -84,7 +84,7 @@ def init_command(folder: str | None, system: str | None, owner: str | None, as_j
     for path in paths:
         say(f"    {shown(path)}")
     if is_new:
-        there = f"`cd {shlex.quote(folder)}`, then " if folder and root != Path.cwd() else ""
+        there = f"`cd {shown(shlex.quote(folder))}`, then " if folder and root != Path.cwd() else ""
         then = f'`lockgate ship -s {name} --to staging -m "First version"`'
         if not has_suite:
             then = "write suites/NAME.toml with cases, then `lockgate suite apply`"

@@ -1,0 +1,44 @@
+"""What somebody who looked closely found: each of it is told, and none of it comes back."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.desks import Desk, Said
+
+NOT_UTF8 = "\udcff"
+"""The byte 0xff, as Python hands on an argument that is no UTF-8."""
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["show", "v1", "--run", NOT_UTF8], "run"),
+        (["show", NOT_UTF8], "version"),
+        (["evaluate", "--resume", NOT_UTF8], "run"),
+        (["approve", "--proposal", NOT_UTF8], "id"),
+        (["reject", "--proposal", NOT_UTF8], "id"),
+        (["rollback", NOT_UTF8], "environment"),
+        (["settle", NOT_UTF8], "environment"),
+        (["hold", "staging", "-m", NOT_UTF8], "reason"),
+        (["suite", "apply", NOT_UTF8], "name"),
+        (["why", f"production@{NOT_UTF8}"], "environment"),
+        (["search", NOT_UTF8], "text"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused_where_they_come_in(
+    busy: Desk, words: list[str], what: str
+) -> None:
+    """No command looks for, or keeps, a name that is not valid UTF-8."""
+    before = busy.state()
+    said = busy(*words)
+    assert said == Said(2, "", f"error: the {what} is not valid UTF-8\nhint: type it again\n")
+    assert busy(*words, "--json").json["exit_code"] == 2
+    assert busy.state() == before
+
+
+def test_a_folder_may_be_named_by_any_bytes(new: Desk) -> None:
+    """What a file system names is no text: such a folder is made, and worked in."""
+    folder = f"a{NOT_UTF8}"
+    new.done("init", folder)
+    assert new.done("status", "--registry", folder).code == 0
