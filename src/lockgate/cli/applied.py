@@ -25,7 +25,7 @@ from lockgate.cli.exits import fail
 from lockgate.domain import figures
 from lockgate.domain.policy import Environment, Policy, Rule, SystemRules
 from lockgate.errors import LockgateError, UsageMistake, WaitingForPerson
-from lockgate.loop.apply import Application, apply_policy, apply_suite
+from lockgate.loop.apply import Application, apply_policy, apply_suite, needs_consent
 from lockgate.shown import shown
 
 if TYPE_CHECKING:
@@ -203,10 +203,10 @@ def apply_new_suites(at: Desk, system: str) -> None:
         for name in wiring.suite_files(at.root)
         if name not in known and wiring.suite_file_system(at.root, name) == system
     ]
-    if new and policy is not None and any(e.reviewers for e in policy.environments.values()):
-        for name in new:
-            tell(f"note: suite {name} does not count yet: `lockgate suite apply {name}`")
-        return
+    for name in list(new):
+        if policy is not None and needs_consent(at.registry, policy, system, name):
+            new.remove(name)
+            tell(f"note: suite {name} counts once reviewers agree: `lockgate suite apply {name}`")
     for file in _read_all(at, new):
         _say_applied(_apply_suite_file(at, file), to_stderr=True)
 
