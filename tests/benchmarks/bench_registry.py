@@ -15,6 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from lockgate.canonical import digest_bytes, instant
+from lockgate.domain.release import Hold, Settlement
+from lockgate.domain.version import Version, version_id
+from lockgate.storage import schema
+from lockgate.storage.ledger import LedgerEntry
+from lockgate.storage.registry import FILE, FOLDER, Registry, open_registry
+from lockgate.storage.rows import payload_digest
 from tests.builders import (
     SYSTEM,
     FixedClock,
@@ -26,14 +33,6 @@ from tests.builders import (
     pass_decision,
     suite_of,
 )
-
-from lockgate.canonical import digest_bytes, instant
-from lockgate.domain.release import Hold, Settlement
-from lockgate.domain.version import Version
-from lockgate.storage import schema
-from lockgate.storage.ledger import LedgerEntry
-from lockgate.storage.registry import FILE, FOLDER, Registry, open_registry
-from lockgate.storage.rows import payload_digest, plain_digest
 
 Row = tuple[str, float, float, str, float]
 
@@ -109,15 +108,7 @@ def _fill(
                 parent, parent_seq = first.id, first.seq
             definition = definitions[(number + number // depth) % DEFINITIONS]
             reason = reasons[number % DEFINITIONS]
-            own = plain_digest(
-                {
-                    "format": 1,
-                    "system": SYSTEM,
-                    "definition": definition,
-                    "parent": parent,
-                    "track": "release",
-                }
-            )
+            own = version_id(SYSTEM, definition, parent, "release")
             row = {
                 "id": own,
                 "system": SYSTEM,

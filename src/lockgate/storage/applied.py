@@ -91,9 +91,11 @@ class Applied:
         if row is None:
             raise LookupError(f"suite {digest[:12]} is not stored")
         cases = tuple(
-            case_from(json.loads(self._objects.read(body)))
-            for (body,) in self._connection.execute(
-                "SELECT body FROM suite_case WHERE suite = ? ORDER BY position", (digest,)
+            case_from(json.loads(self._objects.read(body) if data is None else data))
+            for body, data in self._connection.execute(
+                "SELECT s.body, c.bytes FROM suite_case s LEFT JOIN content c ON c.digest = s.body "
+                "WHERE s.suite = ? ORDER BY s.position",
+                (digest,),
             ).fetchall()
         )
         suite = suite_from(json.loads(self._objects.read(row[0])), cases)

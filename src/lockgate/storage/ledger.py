@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from lockgate.canonical import instant, parse_instant
+from lockgate.canonical import digest_json, instant, parse_instant
 from lockgate.storage.faults import tells_faults
-from lockgate.storage.rows import plain_digest
 
 ORIGIN = "0" * 64
 """What the first entry names as its predecessor."""
@@ -31,7 +30,7 @@ class LedgerEntry:
 
     def digest(self) -> str:
         """Return what the next entry names as its predecessor."""
-        return plain_digest(
+        return digest_json(
             {
                 "seq": self.seq,
                 "prev": self.prev,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from lockgate.canonical import canonical_json, digest_bytes, digest_json, instant, parse_instant
+from lockgate.canonical import canonical_json, digest_json, instant, parse_instant
 from lockgate.domain.evidence import MetricSummary, Run, RunEnd
 from lockgate.domain.release import (
     Approval,
@@ -56,9 +56,6 @@ TABLES: dict[type, str] = {
 _TIMES = frozenset({"at", "expires_at"})
 _TEXT_OBJECTS = frozenset({"reason", "note", "signature"})
 _REDACTED = "(redacted)"
-_plain_json = json.JSONEncoder(
-    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
-).encode
 
 
 def _encode(name: str, value: Any, put: Put) -> Any:
@@ -101,23 +98,7 @@ def payload_digest(kind: str, row: Mapping[str, Any], parts: list[Any] | None = 
     }
     if kind == "decision":
         covered["promotable"] = row["promotable"]
-    body = {"kind": kind, "row": covered, "parts": parts or []}
-    return plain_digest(body) if _is_plain(covered) else digest_json(body)
-
-
-def plain_digest(body: Any) -> str:
-    """Return `digest_json` of a value without floats and large numbers, ten times as fast.
-
-    Keys have to be ASCII, as SQL names are; for such values the standard encoder writes RFC 8785.
-    """
-    return digest_bytes(_plain_json(body).encode())
-
-
-def _is_plain(row: Mapping[str, Any]) -> bool:
-    return all(
-        value is None or type(value) is str or (type(value) is int and abs(value) < 2**53)
-        for value in row.values()
-    )
+    return digest_json({"kind": kind, "row": covered, "parts": parts or []})
 
 
 def decision_parts(record: Decision) -> list[list[str]]:
