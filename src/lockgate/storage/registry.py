@@ -1,6 +1,6 @@
 """The registry: one SQLite file, opened safely, written in one kind of transaction.
 
-- A write is one `BEGIN IMMEDIATE` transaction; waiting is jittered, so nobody starves.
+- A write is one `BEGIN IMMEDIATE` transaction; waiting is jittered and ages, so nobody starves.
 - Whoever cannot get in is told who is inside.
 - A registry is there whole or not at all; an interrupted beginning leaves none.
 - A registry of a newer release opens for looking only; one that lost a trigger is not written to.
@@ -387,8 +387,7 @@ def _check_mark(connection: sqlite3.Connection, path: Path) -> None:
 
 def _begin(connection: sqlite3.Connection, path: Path, *, patience_s: float = PATIENCE_S) -> None:
     """Begin to write; waiting is jittered, as SQLite's own way of waiting lets writers starve."""
-    deadline = time.monotonic() + patience_s
-    pause = 0.0005
+    began = time.monotonic()
     while True:
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -396,13 +395,15 @@ def _begin(connection: sqlite3.Connection, path: Path, *, patience_s: float = PA
         except sqlite3.OperationalError as error:
             if not is_lock(error):
                 raise
-            if time.monotonic() >= deadline:
+            waited = time.monotonic() - began
+            if waited >= patience_s:
                 raise Busy(
                     f"the registry is being written by {lock_holder(path)}",
                     hint="wait and run it again; what you asked for was not begun",
                 ) from error
-        time.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
-        pause = min(pause * 1.5, 0.01)
+        # Whoever has waited longer asks more often, and so is next more often.
+        longest = max(0.01 / (1 + waited / 0.02), 0.0005)
+        time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, not a secret
 
 
 def _undo(connection: sqlite3.Connection) -> None:

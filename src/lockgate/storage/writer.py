@@ -14,6 +14,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -36,10 +37,15 @@ R = TypeVar("R")
 
 MAX_INDEXED_PROMPT_BYTES = 256 * 1024
 """How much prompt text of one version the search index takes."""
+LEASE_S = 60.0
+"""How long a holder that nobody can look at counts as alive after it was heard of."""
 
 
 def process_start(pid: int) -> str | None:
-    """Return when a process of this host began, as an opaque mark; `None` when it is gone."""
+    """Return when a process of this host began, as an opaque mark.
+
+    `None` when it is gone, and for every process where there is no `/proc`.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -255,8 +261,8 @@ class Writer:
         """Say that this process works on something; one at a time.
 
         Raises:
-            Busy: A living process, or one of another host that was heard of within a minute,
-                holds it.
+            Busy: A living process holds it, or one that cannot be looked at from here and was
+                heard of within `LEASE_S`.
         """
         row = self._connection.execute(
             "SELECT holder, pid, started, host, heartbeat FROM lease WHERE subject = ?", (subject,)
@@ -264,14 +270,7 @@ class Writer:
         now = self._clock.now()
         if row is not None:
             who, pid, started, host, heartbeat = row
-            own_start = process_start(os.getpid())
-            if (pid, host) == (os.getpid(), socket.gethostname()):
-                is_held = False
-            elif host == socket.gethostname() and own_start is not None:
-                is_held = process_start(pid) == started
-            else:  # nobody can look at the process: it has to have been heard of
-                is_held = (now - parse_instant(heartbeat)).total_seconds() < 60
-            if is_held:
+            if _is_held(pid, started, host, now - parse_instant(heartbeat)):
                 raise Busy(
                     f"`{subject}` is being worked on by {who} (process {pid} on {host})",
                     hint="wait for it, or stop that process and run this again",
@@ -294,15 +293,34 @@ class Writer:
     def renew_lease(self, subject: str) -> None:
         """Say that this process is still at work."""
         self._connection.execute(
-            "UPDATE lease SET heartbeat = ? WHERE subject = ? AND pid = ?",
-            (instant(self._clock.now()), subject, os.getpid()),
+            "UPDATE lease SET heartbeat = ? WHERE subject = ? AND pid = ? AND host = ?",
+            (instant(self._clock.now()), subject, os.getpid(), socket.gethostname()),
         )
 
     def drop_lease(self, subject: str) -> None:
         """Say that this process is done with something."""
         self._connection.execute(
-            "DELETE FROM lease WHERE subject = ? AND pid = ?", (subject, os.getpid())
+            "DELETE FROM lease WHERE subject = ? AND pid = ? AND host = ?",
+            (subject, os.getpid(), socket.gethostname()),
         )
+
+
+def _is_held(pid: int, started: str, host: str, unheard: timedelta) -> bool:
+    """Tell whether the process that a lease names may still be at work.
+
+    Args:
+        pid: Its number on its host.
+        started: When it began there; empty where that cannot be told.
+        host: Where it runs.
+        unheard: How long ago it last said that it is at work; below zero when the clocks of two
+            hosts differ, which a minute of it may, so that nobody is robbed by a fast clock.
+    """
+    if host == socket.gethostname():
+        if pid == os.getpid():
+            return False
+        if started and process_start(os.getpid()) is not None:
+            return process_start(pid) == started
+    return abs(unheard.total_seconds()) < LEASE_S
 
 
 def _output_bytes(output: Any) -> bytes:
