@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,27 +140,23 @@ def applied_policy_or_none(registry: Registry) -> Policy | None:
     return applied(registry)
 
 
-def folder_system(folder: Path) -> str | None:
-    """Return the system that a folder's lockgate.toml names, without checking the rest of it."""
-    import tomllib
-
-    path = folder / "lockgate.toml"
-    if not path.is_file():  # a FIFO would keep the reader waiting
-        return None
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    system = settings.get("system")
-    name = system.get("name") if isinstance(system, dict) else None
-    return name if isinstance(name, str) else None
-
-
 def find_folder(start: Path) -> Path | None:
     """Return the nearest folder upward that holds lockgate.toml."""
     for folder in (start.absolute(), *start.absolute().parents):
         if (folder / "lockgate.toml").is_file():
             return folder
+    return None
+
+
+def near_system() -> str | None:
+    """Return the system of the nearest folder; `None` when there is none, or its file is broken."""
+    near = find_folder(Path.cwd())
+    if near is None:
+        return None
+    from lockgate.workspace.settings import read_system_name
+
+    with contextlib.suppress(UsageMistake):  # who only looks is not stopped by what they edit
+        return read_system_name(near)
     return None
 
 
@@ -173,40 +169,110 @@ def system_folder(root: Path, system: str | None, given: str | None) -> Path:
         given: A folder that was named; must hold lockgate.toml.
 
     Raises:
-        UsageMistake: There is none, or several could be meant.
+        UsageMistake: There is none, several could be meant, or the file of one that could be meant
+            is not TOML.
     """
     if given is not None:
         return _given_folder(given, system)
     near = find_folder(Path.cwd())
-    if near is not None and (system is None or folder_system(near) == system):
+    if near is not None and system is None:
         return near
-    folders = {folder_system(folder): folder for folder in system_folders(root)}
-    if system in folders:
-        return folders[system]
-    names = ", ".join(sorted(name for name in folders if name is not None))
+    folders, mistakes = folders_by_system(root, near)
+    found = folders.get(system or "", [])
+    if near in found:
+        return near
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise _several_folders(str(system), found)
     if system is not None:
-        raise UsageMistake(
-            f"no folder of system `{system}` was found below `{root}`",
-            hint=f"there are {names}; or name a folder: -C DIR" if names else "name it: -C DIR",
+        raise _no_folder(root, system, folders, mistakes)
+    return _only_folder(root, folders, mistakes)
+
+
+def folders_by_system(
+    root: Path, near: Path | None = None
+) -> tuple[dict[str, list[Path]], list[UsageMistake]]:
+    """Return the folders that each system is written in, and what hides the names of others.
+
+    Args:
+        root: The registry's folder.
+        near: A folder that counts wherever it is.
+    """
+    from lockgate.workspace.settings import read_system_name
+
+    folders: dict[str, list[Path]] = {}
+    mistakes: list[UsageMistake] = []
+    places = {folder.resolve(): folder for folder in system_folders(root)}
+    if near is not None:
+        places[near.resolve()] = near
+    for folder in places.values():
+        try:
+            name = read_system_name(folder)
+        except UsageMistake as mistake:
+            mistakes.append(mistake)
+            continue
+        # A file that names none is told what is wrong with it when the folder is read.
+        folders.setdefault(name or "", []).append(folder)
+    return folders, mistakes
+
+
+def _several_folders(system: str, folders: Sequence[Path]) -> UsageMistake:
+    return UsageMistake(
+        f"system `{system}` is written in {len(folders)} folders",
+        problems=[str(folder) for folder in folders],
+        hint="say which with -C DIR, or go into it",
+    )
+
+
+def _no_folder(
+    root: Path, system: str, folders: Mapping[str, list[Path]], mistakes: Sequence[UsageMistake]
+) -> UsageMistake:
+    if len(mistakes) == 1:
+        return mistakes[0]
+    if mistakes:
+        return UsageMistake(
+            f"no folder of system `{system}` was found, and {len(mistakes)} cannot be read",
+            problems=[mistake.what for mistake in mistakes],
+            hint="correct them, or name the folder: -C DIR",
         )
-    if len(folders) == 1:
-        return next(iter(folders.values()))
-    if not folders:
+    names = ", ".join(sorted(filter(None, folders)))
+    return UsageMistake(
+        f"no folder of system `{system}` was found below `{root}`",
+        hint=f"there are {names}; or name a folder: -C DIR" if names else "name it: -C DIR",
+    )
+
+
+def _only_folder(
+    root: Path, folders: Mapping[str, list[Path]], mistakes: Sequence[UsageMistake]
+) -> Path:
+    every = [folder for found in folders.values() for folder in found]
+    if not mistakes and len(every) == 1:
+        return every[0]
+    if not mistakes and len(folders) == 1 and every:
+        raise _several_folders(next(iter(folders)), every)
+    if len(mistakes) == 1 and not every:
+        raise mistakes[0]
+    if not mistakes and not every:
         raise UsageMistake(
             f"there is no lockgate.toml here, above, or in a folder of `{root / 'systems'}`",
             hint="`lockgate init` writes a first one, `lockgate checkout VERSION DIR` one that is "
             "registered",
         )
-    raise several_systems(names)
+    several = several_systems(", ".join(sorted(filter(None, folders))) or "none can be read")
+    unread = [mistake.what for mistake in mistakes]
+    raise UsageMistake(several.what, problems=unread, hint=several.hint)
 
 
 def _given_folder(given: str, system: str | None) -> Path:
+    from lockgate.workspace.settings import read_system_name
+
     folder = Path(given).absolute()
     if not (folder / "lockgate.toml").exists():
         raise UsageMistake(
             f"there is no lockgate.toml in `{given}`", hint="name a system's folder: -C DIR"
         )
-    named = folder_system(folder)
+    named = read_system_name(folder)
     if system is not None and named is not None and named != system:
         raise UsageMistake(
             f"`{given}` holds system `{named}`, not `{system}`", hint="leave out -s or -C"
@@ -246,8 +312,7 @@ def choose_system(registry: Registry, given: str | None) -> str:
             if known
             else "go into a system's folder and run `lockgate register -m REASON`",
         )
-    near = find_folder(Path.cwd())
-    named = folder_system(near) if near is not None else None
+    named = near_system()
     if named in known:
         return str(named)
     if len(known) == 1:

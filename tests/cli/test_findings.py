@@ -42,3 +42,28 @@ def test_a_folder_may_be_named_by_any_bytes(new: Desk) -> None:
     folder = f"a{NOT_UTF8}"
     new.done("init", folder)
     assert new.done("status", "--registry", folder).code == 0
+
+
+def test_a_broken_settings_file_is_told_with_and_without_its_name(new: Desk) -> None:
+    """Naming the system does not hide what is wrong with its file."""
+    new.edit("systems/desk/lockgate.toml", 'name = "desk"', "name = desk")
+    said = new("change")
+    assert said.code == 2
+    assert "systems/desk/lockgate.toml line 4 column 8" in said.err
+    for command in (["change"], ["register", "-m", "x"], ["ship", "--to", "staging", "-m", "x"]):
+        assert new(*command, "-s", "desk") == said
+
+
+def test_two_folders_of_one_system_are_not_guessed_between(new: Desk) -> None:
+    """A copy inside the registry's folder has to be named; looking goes on."""
+    new.done("register", "-m", "x")
+    new.done("checkout", "v1", "copy")
+    said = new("change", "-s", "desk")
+    assert said.code == 2
+    assert said.err == (
+        "error: system `desk` is written in 2 folders\n"
+        f"  - {new.root}/copy\n  - {new.root}/systems/desk\n"
+        "hint: say which with -C DIR, or go into it\n"
+    )
+    assert new.done("change", "-C", "copy").out == "✔ desk is exactly v1\n"
+    assert new.done("status").code == 0

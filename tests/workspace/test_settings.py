@@ -19,7 +19,6 @@ from lockgate.workspace.folder import read_folder
 from lockgate.workspace.settings import (
     ComponentSettings,
     Settings,
-    find_folder,
     read_settings,
     read_system_name,
     settings_text,
@@ -458,19 +457,6 @@ def test_a_folder_without_the_file_says_how_to_begin(tmp_path: Path) -> None:
     assert caught.value.hint == ("run `lockgate init` in the system's folder to write a first one")
 
 
-def test_the_nearest_folder_upward_is_found(tmp_path: Path) -> None:
-    """The search goes upward and stops at the first folder that holds the file."""
-    inner = with_files(tmp_path / "outer/inner", BARE, {})
-    with_files(tmp_path / "outer", BARE, {})
-    deep = inner / "a/b"
-    deep.mkdir(parents=True)
-
-    assert find_folder(deep) == inner
-    assert find_folder(inner) == inner
-    assert find_folder(inner.parent) == tmp_path / "outer"
-    assert find_folder(tmp_path) is None
-
-
 def test_the_systems_name_can_be_read_from_a_file_with_mistakes(tmp_path: Path) -> None:
     """Which system a folder is can be told even when the rest is wrong."""
     assert read_system_name(with_files(tmp_path, SYSTEM + "[nonsense]\n", {})) == "support-desk"
@@ -482,7 +468,8 @@ def test_finding_the_folder_imports_nothing_slow() -> None:
     """Commands that only look find their folder without pydantic."""
     code = (
         "import sys; from pathlib import Path; import lockgate.workspace.settings as s\n"
-        "s.find_folder(Path.cwd()); s.read_system_name(Path.cwd())\n"
+        "from lockgate.wiring import find_folder\n"
+        "find_folder(Path.cwd()); s.read_system_name(Path.cwd())\n"
         "print([m for m in ('pydantic', 'rfc8785', 'jsonschema', 'tomli_w') if m in sys.modules])"
     )
 

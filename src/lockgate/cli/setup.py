@@ -102,8 +102,7 @@ def _nearest_root() -> Path:
 
 
 def _only_system(root: Path, known: Sequence[str]) -> str | None:
-    names = {*known, *(wiring.folder_system(folder) for folder in wiring.system_folders(root))}
-    names.discard(None)
+    names = {*known, *wiring.folders_by_system(root)[0]} - {""}
     return names.pop() if len(names) == 1 else None
 
 

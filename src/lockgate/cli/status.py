@@ -100,8 +100,7 @@ def _systems(at: Desk, given: str | None) -> list[str]:
     if given is not None:
         return [wiring.choose_system(at.registry, given)]
     known = at.registry.versions.systems()
-    near = wiring.find_folder(at.root.cwd())
-    named = wiring.folder_system(near) if near is not None else None
+    named = wiring.near_system()
     return [named] if named in known and named is not None else known
 
 

@@ -58,15 +58,6 @@ class Settings:
     """Patterns of files that belong to no component on purpose."""
 
 
-def find_folder(start: Path) -> Path | None:
-    """Return the nearest folder, upward from `start`, that holds a `lockgate.toml`."""
-    here = start.absolute()
-    for folder in (here, *here.parents):
-        if (folder / SETTINGS_FILE).is_file():
-            return folder
-    return None
-
-
 def read_system_name(root: Path) -> str | None:
     """Return the system a folder's `lockgate.toml` names, without checking the rest.
 
