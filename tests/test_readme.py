@@ -140,11 +140,32 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
     sign = "ssh-keygen -Y sign -n lockgate -f KEY request.txt"
     take = "lockgate approve v2 --to production --take request.txt"
     assert f"`{sign}`" in README
-    for line in (ask, sign, take):
+    for line in (ask, sign, take, "lockgate promote v2 --to production"):
         shell(line, cwd=desk)
         ran.add(line)
-    assert {line for line in SHOWN if len(line.split()) > 1} - ran == set()
+    way_back = next(block for block in blocks("sh") if "lockgate rollback" in block)
+    for line in (*way_back.strip().splitlines(), "lockgate settle production"):
+        shell(line, cwd=desk)
+        ran.add(line)
+    elsewhere = {"lockgate resolve support-desk production", "lockgate deploy-check production"}
+    assert {line for line in SHOWN if len(line.split()) > 1} - ran - elsewhere == set()
     assert {line.split()[1] for line in SHOWN} <= set(COMMANDS)
+
+
+def test_what_is_published_can_be_resolved_and_checked(shell) -> None:  # type: ignore[no-untyped-def]
+    """The sample publishes: a pipeline may deploy it, and a server gets the folder."""
+    shell("lockgate demo published-story --no-tui")
+    story = shell.folder / "published-story"
+    state = story / "state.json"
+    assert "`lockgate deploy-check production`" in README
+    shell("lockgate deploy-check production -s support-desk", cwd=story)
+    folder = shell(f"lockgate resolve support-desk production --state {state}", cwd=story)
+    assert (Path(folder.strip()) / "assistant.py").is_file()
+    code = (
+        "import lockgate; print(lockgate.resolve('support-desk', 'production', "
+        f"root='published/production', state='{state}').label)"
+    )
+    assert shell(f'"{sys.executable}" -c "{code}"', cwd=story).strip() == "v8"
 
 
 def _ask_for_a_reviewer(desk: Path) -> None:
