@@ -67,3 +67,20 @@ def test_two_folders_of_one_system_are_not_guessed_between(new: Desk) -> None:
     )
     assert new.done("change", "-C", "copy").out == "✔ desk is exactly v1\n"
     assert new.done("status").code == 0
+
+
+@pytest.mark.parametrize("command", ["approve", "suite"])
+def test_a_system_nobody_knows_has_no_empty_list(new: Desk, command: str) -> None:
+    """A misspelt system is told, also where nothing would be listed."""
+    new.done("register", "-m", "x")
+    said = new(command, "-s", "dekk")
+    assert said == Said(
+        2, "", "error: there is no system `dekk` in this registry\nhint: there are desk\n"
+    )
+    assert new.done(command, "-s", "desk").code == 0
+
+
+def test_the_suites_of_a_system_that_is_not_registered_yet_are_listed(new: Desk) -> None:
+    """A suite file names its system before the first version does."""
+    new.edit("suites/desk.toml", 'system = "desk"', 'system = "other"')
+    assert "other  desk" in new.done("suite", "-s", "other").out

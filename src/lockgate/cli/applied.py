@@ -128,6 +128,8 @@ def suite_command(
         return
     with desk(registry, read_only=True) as at:
         states = wiring.suite_states(at.root, at.registry, system)
+        if system is not None and not states:
+            wiring.choose_system(at.registry, system)
     if as_json:
         emit(states)
         return

@@ -224,7 +224,9 @@ def _is_live(at: Desk, decision: Decision | None) -> bool:
 
 def _list(at: Desk, system: str | None, as_json: bool) -> None:
     policy = wiring.applied_policy(at.registry)
-    systems = [system] if system else at.registry.versions.systems()
+    systems = at.registry.versions.systems()
+    if system is not None:
+        systems = [wiring.choose_system(at.registry, system)]
     found = [
         request
         for request in requests(at.registry, policy, systems)
