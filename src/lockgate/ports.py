@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from lockgate.domain.components import Definition
-    from lockgate.domain.evidence import Answer, CaseScores, MetricSummary, Run, RunEnd, RunRecord
+    from lockgate.domain.evidence import (
+        Answer,
+        Answered,
+        CaseScores,
+        MetricSummary,
+        Run,
+        RunEnd,
+        RunRecord,
+    )
     from lockgate.domain.receipt import Receipt
     from lockgate.domain.release import (
         Approval,
@@ -386,11 +394,11 @@ class RunQueries(Protocol):
         ...
 
     def of_version(self, version_id: str, suite: str | None = None) -> list[RunRecord]:
-        """Return the runs of a version, oldest first; on one suite digest if given."""
+        """Return all runs of a version, oldest first; on one suite digest if given."""
         ...
 
     def completed(self, version_id: str, suite: str) -> list[RunRecord]:
-        """Return the completed runs of a version on a suite digest, oldest first."""
+        """Return all completed runs of a version on a suite digest, oldest first."""
         ...
 
     def open(self, system: str) -> list[RunRecord]:
@@ -407,6 +415,10 @@ class RunQueries(Protocol):
 
     def raw_answers(self, run_id: str) -> Iterator[Answer]:
         """Give answers in a fixed order, outputs and errors as digests."""
+        ...
+
+    def failures(self, run_id: str, limit: int) -> list[tuple[str, str]]:
+        """Return why cases still have no score: for each different error a case and its text."""
         ...
 
     def pooled(self, runs: Iterable[str]) -> CaseScores:
@@ -602,9 +614,25 @@ class Writing(Protocol):
         ...
 
     def end_run(
-        self, run: Run, outcome: str, summary: tuple[MetricSummary, ...], actor: str
+        self,
+        run: Run,
+        outcome: str,
+        summary: tuple[MetricSummary, ...],
+        actor: str,
+        came_to: Answered | None = None,
     ) -> RunEnd:
-        """End a run: from here on its answers are fixed."""
+        """End a run: from here on its answers are fixed.
+
+        Args:
+            run: An open run.
+            outcome: `completed` or `voided`.
+            summary: Its metrics; none of a voided run.
+            actor: Who ends it.
+            came_to: What its answers come to, read before this transaction.
+
+        Raises:
+            Rejected: Answers are missing, it has ended, or it has more of them by now.
+        """
         ...
 
     def take_lease(self, subject: str, holder: str) -> None:

@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from lockgate.canonical import canonical_json
 from lockgate.domain.version import EPOCH
 
 
@@ -96,6 +98,34 @@ class RunEnd:
     actor: str
     at: datetime = EPOCH
     seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the answers of a run come to when it ends."""
+
+    answers: int
+    errors: int
+    """Cases without a score in some repeat."""
+    digest: str
+    """Covers every answer, in a fixed order."""
+
+
+def answered(answers: Iterable[Answer]) -> Answered:
+    """Return what a run's answers come to.
+
+    Args:
+        answers: All of them, ordered by case, repeat and asking, outputs and errors as digests.
+    """
+    hashed = hashlib.sha256()
+    count = 0
+    scored: dict[tuple[str, int], bool] = {}
+    for answer in answers:
+        hashed.update(canonical_json(answer.body()) + b"\n")
+        count += 1
+        key = (answer.case, answer.repeat)
+        scored[key] = scored.get(key, False) or answer.scores is not None
+    return Answered(count, sum(not has_score for has_score in scored.values()), hashed.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)

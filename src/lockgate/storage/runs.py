@@ -11,7 +11,7 @@ from lockgate.domain.evidence import Answer, CasePool, CaseScores, Run, RunEnd, 
 from lockgate.errors import UsageMistake
 from lockgate.storage.faults import tells_faults
 from lockgate.storage.objects import Missing, Objects
-from lockgate.storage.rows import build
+from lockgate.storage.rows import build, text_of
 
 
 @tells_faults
@@ -36,14 +36,16 @@ class Runs:
         raise UsageMistake(f"{what} `{text}`", hint="`lockgate show VERSION` lists its runs")
 
     def of_version(self, version_id: str, suite: str | None = None) -> list[RunRecord]:
-        """Return the runs of a version, oldest first; only those on one suite digest if given."""
+        """Return all runs of a version, oldest first; only those on one suite digest if given."""
         if suite is None:
             return self._records("r.version = ?", (version_id,))
         return self._records("r.version = ? AND r.suite = ?", (version_id, suite))
 
     def completed(self, version_id: str, suite: str) -> list[RunRecord]:
-        """Return the completed runs of a version on a suite digest, oldest first."""
-        return [record for record in self.of_version(version_id, suite) if record.is_completed]
+        """Return all completed runs of a version on a suite digest, oldest first."""
+        return self._records(
+            "r.version = ? AND r.suite = ? AND e.outcome = 'completed'", (version_id, suite)
+        )
 
     def open(self, system: str) -> list[RunRecord]:
         """Return runs of a system that have not ended, newest first."""
@@ -55,8 +57,9 @@ class Runs:
         )
 
     def _records(
-        self, where: str, values: tuple[Any, ...], *, order: str = "r.seq", limit: int = 500
+        self, where: str, values: tuple[Any, ...], *, order: str = "r.seq", limit: int = -1
     ) -> list[RunRecord]:
+        # No limit is SQLite's -1: a run that was left out here would be left out of the evidence.
         cursor = self._connection.execute(
             "SELECT r.*, e.seq AS e_seq, e.outcome, e.answers, e.errors, e.answers_digest, "
             "e.summary, e.actor AS e_actor, e.at AS e_at "
@@ -111,6 +114,22 @@ class Runs:
         ):
             held = json.loads(scores) if scores is not None else None
             yield Answer(run_id, case, repeat, asking, held, error, output, latency, t_in, t_out)
+
+    def failures(self, run_id: str, limit: int) -> list[tuple[str, str]]:
+        """Return why cases still have no score: for each different error a case and its text.
+
+        Args:
+            run_id: The run.
+            limit: How many at most; nothing else is read.
+        """
+        rows = self._connection.execute(
+            "SELECT min(a.case_id), a.error FROM answer a WHERE a.run = ? AND a.error IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM answer s WHERE s.run = a.run AND s.case_id = a.case_id "
+            "AND s.repeat = a.repeat AND s.scores IS NOT NULL) "
+            "GROUP BY a.error ORDER BY 1 LIMIT ?",
+            (run_id, limit),
+        ).fetchall()
+        return [(case, text_of(error, self._objects.read) or "") for case, error in rows]
 
     def answers(self, run_id: str, cases: Iterable[str] | None = None) -> list[Answer]:
         """Return answers with their outputs and errors as text.

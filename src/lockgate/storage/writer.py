@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import socket
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from lockgate.canonical import canonical_json, instant, parse_instant
 from lockgate.domain.components import Definition
-from lockgate.domain.evidence import Answer, MetricSummary, Run, RunEnd
+from lockgate.domain.evidence import Answer, Answered, MetricSummary, Run, RunEnd, answered
 from lockgate.domain.release import Attempt, Decision
 from lockgate.domain.version import TRACKS, System, Version
 from lockgate.errors import Busy, Rejected
@@ -241,20 +240,32 @@ class Writer:
         )
 
     def end_run(
-        self, run: Run, outcome: str, summary: tuple[MetricSummary, ...], actor: str
+        self,
+        run: Run,
+        outcome: str,
+        summary: tuple[MetricSummary, ...],
+        actor: str,
+        came_to: Answered | None = None,
     ) -> RunEnd:
-        """End a run: from here on its answers are fixed and covered by the ledger."""
-        hashed = hashlib.sha256()
-        count = 0
-        scored: dict[tuple[str, int], bool] = {}
-        for answer in Runs(self._connection, self._objects).raw_answers(run.id):
-            hashed.update(canonical_json(answer.body()) + b"\n")
-            count += 1
-            key = (answer.case, answer.repeat)
-            scored[key] = scored.get(key, False) or answer.scores is not None
-        errors = sum(not has_score for has_score in scored.values())
+        """End a run: from here on its answers are fixed and covered by the ledger.
+
+        Args:
+            run: An open run.
+            outcome: `completed` or `voided`.
+            summary: Its metrics; none of a voided run.
+            actor: Who ends it.
+            came_to: What its answers come to, read before this transaction so that nobody waits
+                for it; `None` reads them here.
+
+        Raises:
+            Rejected: Answers are missing, it has ended, or it has more answers by now than
+                `came_to` says.
+        """
+        fixed = came_to or answered(Runs(self._connection, self._objects).raw_answers(run.id))
+        # Answers are only ever added, so as many as were read are those that were read; a trigger
+        # counts them.
         return self.append(
-            RunEnd(run.id, outcome, count, errors, hashed.hexdigest(), summary, actor)
+            RunEnd(run.id, outcome, fixed.answers, fixed.errors, fixed.digest, summary, actor)
         )
 
     def take_lease(self, subject: str, holder: str) -> None:
