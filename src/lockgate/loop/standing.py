@@ -9,12 +9,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from lockgate.domain.policy import Environment, Policy, policy_from
 from lockgate.domain.release import Approval, Decision
 from lockgate.domain.times import shown_time
 from lockgate.errors import LockgateError, Refused
-from lockgate.ports import Registry, Signing
+
+if TYPE_CHECKING:
+    from lockgate.ports import Registry, Signing
 
 
 def applied_policy(registry: Registry) -> Policy | None:
