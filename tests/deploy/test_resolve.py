@@ -16,6 +16,7 @@ import pytest
 
 import lockgate
 from deploy.world import ORIGIN, SYSTEM, World, receipt_of
+from lockgate.deploy import resolve as serving
 from lockgate.deploy.resolve import Resolved, ResolveError, resolve
 from lockgate.domain.payload import opened, sealed
 from lockgate.domain.receipt import Origin
@@ -398,6 +399,17 @@ class TestTrust:
         assert ask(world, state, trust=both).generation == 2
         assert ask(world, state, trust=None).stale is None
 
+    def test_a_key_that_is_no_longer_trusted_has_no_last_good_version(
+        self, world: World, state: Path, tmp_path: Path
+    ) -> None:
+        """After a key was lost and replaced, nothing that it signed is served any more."""
+        world.go_live(1)
+        ask(world, state)
+        (world.place / "receipt.json").write_text("damaged")
+        renewed = World(tmp_path / "renewed")
+        error = refusal(world, state, trust=renewed.public_key)
+        assert "not by a key that is trusted" in error.problems[0]
+
     def test_no_key_anywhere_means_no(self, world: World, state: Path) -> None:
         """A signed receipt without any key to check it against is not served."""
         world.go_live(1)
@@ -432,6 +444,49 @@ class TestTrust:
         (plain.place / "receipt.json").unlink()
         plain.go_live(3)
         assert "it is not signed" in str(ask(plain, state, trust=None).stale)
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let something happen, once, while a server is verifying a folder."""
+    real, left = serving.folder_problems, [act]
+
+    def problems(*words: object, **named: object) -> list[str]:
+        while left:
+            left.pop()()
+        return real(*words, **named)
+
+    monkeypatch.setattr(serving, "folder_problems", problems)
+
+
+def test_a_promotion_under_its_eyes_is_followed(
+    world: World, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that went because something newer came is no damage: the newer one is served."""
+    world.go_live(1)
+
+    def promote_twice() -> None:
+        second = world.go_live(2)
+        world.go_live(3, way_back=second)
+        assert world.publisher.prune(SYSTEM, set()) == ["00000001"]
+
+    meanwhile(monkeypatch, promote_twice)
+    found = ask(world, state)
+    assert (found.generation, found.stale) == (3, None)
+
+
+def test_a_slow_server_never_lowers_the_mark(
+    world: World, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was still verifying the old version serves what another one found since."""
+    world.go_live(1)
+
+    def another_is_faster() -> None:
+        world.go_live(2, NEW)
+        assert ask(world, state).generation == 2
+
+    meanwhile(monkeypatch, another_is_faster)
+    assert ask(world, state).generation == 2
+    assert json.loads(state.read_text())["marks"]["production/support-desk"]["generation"] == 2
 
 
 _ASK = """
