@@ -110,7 +110,7 @@ def test_wrong_words_are_exit_code_2(
     assert run(words) == 2
     told = capsys.readouterr().err
     assert what in told
-    assert "hint: lockgate resolve SYSTEM ENV" in told
+    assert "hint: `lockgate resolve SYSTEM ENV`" in told
 
 
 def test_help_is_the_same_by_both_doors(capsys: pytest.CaptureFixture[str]) -> None:

@@ -545,7 +545,7 @@ def test_scorer_files_have_to_be_those_of_the_suite(tmp_path: Path) -> None:
         "the scorer files of suite `triage` are not those it was registered with\n"
         "  - `scorers.py` has other bytes than the suite names\n"
         "  - `more.py` is missing\n"
-        "hint: run `lockgate verify --data` to see what else is damaged"
+        "hint: bring `.lockgate/` back from a backup; `lockgate suite` shows what is applied"
     )
 
 

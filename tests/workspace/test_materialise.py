@@ -142,7 +142,7 @@ def test_damaged_bytes_are_refused_and_nothing_stays(tmp_path: Path, is_new: boo
     assert caught.value.what == (
         f"the stored bytes of `run.sh` are not `{digest}` but `{digest_bytes(b'#!/bin/zsh' + bytes([10]))}`"
     )
-    assert caught.value.hint == "find every damaged object: `lockgate verify --data`"
+    assert caught.value.hint.startswith("bring its object back from a backup of `.lockgate/`")
     assert names(tmp_path) == ([] if is_new else ["v3"])
     assert is_new or names(target) == []
 

@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
         (system, environment), options = _parsed(arguments)
         resolved = resolve(system, environment, **options)
     except _Mistake as mistake:
-        hint = "lockgate resolve SYSTEM ENV; `lockgate resolve --help` says more"
+        hint = "`lockgate resolve SYSTEM ENV`; `lockgate resolve --help` says more"
         return _say(str(mistake), [], hint, 2, as_json)
     except ResolveError as error:
         return _say(error.what, list(error.problems), error.hint, error.exit_code, as_json)

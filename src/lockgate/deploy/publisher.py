@@ -157,7 +157,7 @@ class Publisher:
             raise IntegrityBroken(
                 f"the receipt of {shown(receipt.label)} names another definition than the one "
                 "that is to be published",
-                hint="find what was changed: `lockgate verify`",
+                hint=f"`lockgate show {receipt.label} -s {receipt.system}` gives what was registered",
             )
         folder = self.folder_of(receipt)
         with self._told(folder):

@@ -175,7 +175,7 @@ def _check_files(suite: Suite, scorer_files: Mapping[str, bytes]) -> None:
     if problems:
         raise IntegrityBroken(
             f"the scorer files of suite `{suite.name}` are not those it was registered with",
-            hint="run `lockgate verify --data` to see what else is damaged",
+            hint="bring `.lockgate/` back from a backup; `lockgate suite` shows what is applied",
             problems=problems,
         )
 

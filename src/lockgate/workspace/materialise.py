@@ -23,6 +23,10 @@ from lockgate.shown import shown
 
 _CHUNK_BYTES = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_RESTORE = (
+    "bring its object back from a backup of `.lockgate/`; `lockgate checkout VERSION DIR` then "
+    "hashes every byte of a version again"
+)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -210,7 +214,7 @@ class _Writer:
                 raise IntegrityBroken(
                     f"the stored bytes of `{shown(path)}` are not `{digest}` "
                     f"but `{found.hexdigest()}`",
-                    hint="find every damaged object: `lockgate verify --data`",
+                    hint=_RESTORE,
                 )
             if self._durable:
                 os.fsync(written)
@@ -221,7 +225,7 @@ class _Writer:
         except FileNotFoundError as error:
             raise IntegrityBroken(
                 f"the bytes of `{shown(path)}`, `{digest}`, are missing",
-                hint="find every missing object: `lockgate verify --data`",
+                hint=_RESTORE,
             ) from error
 
 
