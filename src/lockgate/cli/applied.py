@@ -25,7 +25,13 @@ from lockgate.cli.exits import fail
 from lockgate.domain import figures
 from lockgate.domain.policy import Environment, Policy, Rule, SystemRules
 from lockgate.errors import LockgateError, UsageMistake, WaitingForPerson
-from lockgate.loop.apply import Application, apply_policy, apply_suite, needs_consent
+from lockgate.loop.apply import (
+    Application,
+    apply_policy,
+    apply_suite,
+    needs_consent,
+    policy_doubts,
+)
 from lockgate.shown import shown
 
 if TYPE_CHECKING:
@@ -56,6 +62,7 @@ def policy_command(ctx: click.Context, registry: str | None, as_json: bool) -> N
     with desk(registry, read_only=True) as at:
         applied = wiring.applied_policy_or_none(at.registry)
         state, trouble = wiring.policy_state(at.root, at.registry)
+        doubts = _doubts(at)
     if as_json:
         emit({"file": state, "trouble": trouble, "applied": applied.body() if applied else None})
         return
@@ -70,6 +77,7 @@ def policy_command(ctx: click.Context, registry: str | None, as_json: bool) -> N
         for line in trouble:
             say(f"    {shown(line)}")
         tell(f"hint: {_POLICY_HINTS[state]}")
+    _tell_doubts(doubts)
 
 
 @policy_command.command("apply", short_help="Make policy.toml count.")
@@ -84,10 +92,31 @@ def policy_apply_command(ctx: click.Context, registry: str | None, as_json: bool
     """
     with desk(registry) as at:
         done = apply_policy_file(at)
+        doubts = _doubts(at)
     if as_json or _asked_before(ctx):
         emit(done)
     else:
         _say_applied(done)
+    _tell_doubts(doubts)
+
+
+def _doubts(at: Desk) -> list[str]:
+    """Return what in the applied policy cannot mean what it says."""
+    policy = wiring.applied_policy_or_none(at.registry)
+    if policy is None:
+        return []
+    return policy_doubts(at.registry, policy, _folder_systems(at))
+
+
+def _folder_systems(at: Desk) -> list[str]:
+    """Return the systems that have a folder: they are known before they are registered."""
+    return [name for name in wiring.folders_by_system(at.root)[0] if name]
+
+
+def _tell_doubts(doubts: list[str]) -> None:
+    for doubt in doubts:
+        for number, line in enumerate(wrapped(doubt, _WIDTH - 6)):
+            tell(f"{'      ' if number else 'note: '}{line}")
 
 
 def _asked_before(ctx: click.Context) -> bool:
@@ -107,6 +136,7 @@ def apply_policy_file(at: Desk) -> Application:
         file.signers,
         actor=at.actor,
         signing=wiring.signing(),
+        folders=_folder_systems(at),
     )
 
 

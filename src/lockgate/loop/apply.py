@@ -4,18 +4,20 @@
 - Where the applied policy has environments with reviewers, a change is a proposal until they agree.
 - The first policy applies at once, and so does a suite under a name that no reviewed rule names.
 - Applying what is applied already changes nothing.
+- Rules for a misspelt system would let the right one through unasked: such a policy is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from lockgate.canonical import canonical_json, digest_bytes, digest_json
-from lockgate.domain.policy import Policy
+from lockgate.domain.policy import Environment, Policy, Rule
 from lockgate.domain.release import PolicyApplied, Proposal, SuiteApplied
-from lockgate.domain.suite import Suite
-from lockgate.errors import Refused, WaitingForPerson
+from lockgate.domain.suite import RESERVED_METRICS, Suite
+from lockgate.errors import Refused, UsageMistake, WaitingForPerson
 from lockgate.loop.approve import NOTHING, proposal_lacks, proposal_reviewers
 from lockgate.loop.standing import applied_policy
 from lockgate.ports import Registry, Signing, Writing
@@ -39,6 +41,7 @@ def apply_policy(
     *,
     actor: str,
     signing: Signing | None = None,
+    folders: Collection[str] = (),
 ) -> Application:
     """Make a policy count.
 
@@ -49,8 +52,10 @@ def apply_policy(
         signers: Environment to the bytes of its signers file.
         actor: Who applies it.
         signing: Checks every reviewer's signature again.
+        folders: Systems that have a folder; they need not be registered yet.
 
     Raises:
+        UsageMistake: It has rules for a system whose name is only nearly that of a known one.
         WaitingForPerson: Reviewers of the policy that counts now have not all agreed.
     """
     body = canonical_json(policy.body())
@@ -58,6 +63,7 @@ def apply_policy(
     current = registry.applied.policy()
     if current is not None and (current.policy, current.rules) == (digest_bytes(data), rules):
         return Application("policy", current.policy, is_new=False)
+    _check_systems(registry, policy, folders)
     proposal = None
     counts_now = applied_policy(registry)
     if current is not None and counts_now is not None and proposal_reviewers(counts_now):
@@ -74,6 +80,83 @@ def apply_policy(
             PolicyApplied(writing.put(data), writing.put(body), proposal, actor)
         )
     return Application("policy", applied.policy, is_new=True)
+
+
+def _check_systems(registry: Registry, policy: Policy, folders: Collection[str]) -> None:
+    known = {*registry.versions.systems(), *folders}
+    slips = {
+        name: meant
+        for environment in policy.environments.values()
+        for name in environment.systems
+        if name not in known and (meant := misspelt(name, known))
+    }
+    if slips:
+        raise UsageMistake(
+            f"the policy has rules for {', '.join(f'`{name}`' for name in slips)}, "
+            "which is no system here",
+            hint=" ".join(f"did you mean `{meant}`?" for meant in slips.values())
+            + " A new system is registered first: `lockgate register -m REASON` in its folder",
+        )
+
+
+def policy_doubts(registry: Registry, policy: Policy, folders: Collection[str] = ()) -> list[str]:
+    """Return a line for each rule of a policy that cannot mean what it says as things are now.
+
+    Args:
+        registry: Holds the systems and the suites that count for them.
+        policy: Applied, or about to be.
+        folders: Systems that have a folder; they need not be registered yet.
+    """
+    known = {*registry.versions.systems(), *folders}
+    return [
+        line
+        for environment in policy.environments.values()
+        for system in environment.systems
+        for line in _system_doubts(registry, environment, system, known)
+    ]
+
+
+def _system_doubts(
+    registry: Registry, environment: Environment, system: str, known: Collection[str]
+) -> Iterator[str]:
+    if system not in known:
+        meant = _near(system, known)
+        yield (
+            f"{environment.name}: rules for `{system}`, which is not registered"
+            f"{f': did you mean `{meant}`?' if meant else ''}"
+        )
+        return
+    for rule in environment.systems[system].rules:
+        yield from _rule_doubts(registry, f"{environment.name}, {system}", system, rule)
+
+
+def _rule_doubts(registry: Registry, where: str, system: str, rule: Rule) -> Iterator[str]:
+    suites = registry.applied.suites(system)
+    info = suites.get(rule.suite)
+    if info is None:
+        meant = _near(rule.suite, suites)
+        yield (
+            f"{where}: suite `{rule.suite}` is not applied"
+            f"{f': did you mean `{meant}`?' if meant else ''}"
+        )
+        return
+    metrics = (*registry.applied.suite(info.digest).metrics, *RESERVED_METRICS)
+    if rule.metric not in metrics:
+        meant = _near(rule.metric, metrics)
+        says = f"did you mean `{meant}`?" if meant else f"it measures {', '.join(metrics)}"
+        yield f"{where}: suite `{rule.suite}` does not measure `{rule.metric}`: {says}"
+
+
+def misspelt(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that another one is a slip of: a letter off, or letters swapped."""
+    swapped = (one for one in sorted(known) if sorted(one) == sorted(name))
+    return next(swapped, None) or _near(name, known, cutoff=0.8)
+
+
+def _near(word: str, allowed: Collection[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the word that was probably meant, or `None`."""
+    close = difflib.get_close_matches(word, sorted(allowed), n=1, cutoff=cutoff)
+    return close[0] if close else None
 
 
 def apply_suite(

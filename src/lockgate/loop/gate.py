@@ -215,6 +215,7 @@ def _check_nothing_cut_short(case: _Case) -> None:
 def _findings(case: _Case) -> tuple[list[Finding], list[DecisionRun]]:
     findings = [_registered(case), _intact(case), _contains_live(case), *_required(case)]
     findings += _quarantined(case)
+    findings += _ruled(case)
     runs: list[DecisionRun] = []
     for name, suite_info in case.suites.items():
         suite_findings, suite_runs = _suite_findings(case, name, suite_info)
@@ -307,6 +308,17 @@ def _quarantined(case: _Case) -> Iterator[Finding]:
             "fail",
             f"quarantined by {quarantine.actor}: {quarantine.reason.splitlines()[0]}",
             f"`lockgate lift {case.version.label} -m REASON` if that was wrong",
+        )
+
+
+def _ruled(case: _Case) -> Iterator[Finding]:
+    """Say so where nothing is asked of a system's scores."""
+    if not _rules(case):
+        yield Finding(
+            "rules",
+            "skipped",
+            f"no rule for {case.version.system} in {case.environment.name}: a completed run on "
+            "every suite is all that is asked",
         )
 
 

@@ -1,0 +1,83 @@
+"""What somebody meets who knows only the README: slips that must be told, hints that must work."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.desks import Desk, normal
+
+
+class TestPolicyTypos:
+    """A typo in policy.toml is told before it lets anything through."""
+
+    def test_a_misspelt_system_is_refused(self, busy: Desk) -> None:
+        """Rules for `filtre` would leave `filter` without any."""
+        rules = '[{ suite = "filter", metric = "accuracy", min = 0.5 }]'
+        busy.write(
+            "policy.toml",
+            (busy.root / "policy.toml").read_text(encoding="utf-8")
+            + f"\n[environments.staging.systems.filtre]\nrules = {rules}\n",
+        )
+        before = busy.state()
+        said = busy("policy", "apply")
+        assert said.code == 2
+        assert said.err.startswith(
+            "error: the policy has rules for `filtre`, which is no system here\n"
+            "hint: did you mean `filter`? "
+        )
+        assert busy.state() == before
+
+    def test_rules_for_a_system_that_is_to_come_are_noted(self, new: Desk) -> None:
+        """Nothing is registered for it yet, and its name is like no other."""
+        text = (new.root / "policy.toml").read_text(encoding="utf-8")
+        new.write("policy.toml", text + "\n[environments.staging.systems.summaries]\nrules = []\n")
+        note = "note: staging: rules for `summaries`, which is not registered\n"
+        assert new.done("policy", "apply").err == note
+        assert new.done("policy").err == note
+
+    def test_a_system_with_a_folder_may_have_rules_before_it_is_registered(self, new: Desk) -> None:
+        """Its name may be as near to another one as it likes."""
+        text = (new.root / "policy.toml").read_text(encoding="utf-8")
+        new.write("systems/desks/lockgate.toml", '[system]\nname = "desks"\n')
+        new.write("policy.toml", text + "\n[environments.staging.systems.desks]\nrules = []\n")
+        assert new.done("policy", "apply").err == ""
+
+    @pytest.mark.parametrize(
+        ("suite", "metric", "note"),
+        [
+            ("dsek", "accuracy", "suite `dsek` is not applied: did you mean `desk`?"),
+            ("other", "accuracy", "suite `other` is not applied"),
+            (
+                "desk",
+                "acuracy",
+                "suite `desk` does not measure `acuracy`: did you mean `accuracy`?",
+            ),
+        ],
+    )
+    def test_a_rule_that_nothing_can_meet_is_noted(
+        self, new: Desk, suite: str, metric: str, note: str
+    ) -> None:
+        """Its suite is not applied, or does not measure its metric."""
+        new.edit(
+            "policy.toml",
+            'suite = "desk", metric = "accuracy", min = 0.60',
+            f'suite = "{suite}", metric = "{metric}", min = 0.60',
+        )
+        said = new.done("policy", "apply")
+        assert " ".join(said.err.split()) == f"note: staging, desk: {note}"
+
+    def test_a_metric_like_no_other_is_noted_with_those_there_are(self, new: Desk) -> None:
+        """What the suite measures stands in the note."""
+        new.edit("policy.toml", '"accuracy", min = 0.60', '"zeal", min = 0.60')
+        said = " ".join(new.done("policy", "apply").err.split())
+        assert said.startswith(
+            "note: staging, desk: suite `desk` does not measure `zeal`: it measures accuracy, p50_ms"
+        )
+
+    def test_the_gate_says_when_it_judged_by_no_rule(self, busy: Desk) -> None:
+        """`filter` has no rules in staging: that it passes says little, and the gate says that."""
+        said = busy("gate", "v1", "--to", "staging", "-s", "filter", "--again")
+        assert (
+            "· rules             no rule for filter in staging: a completed run on every\n"
+            in normal(said.out)
+        )
