@@ -21,6 +21,7 @@ from builders import (
     start_run,
     take,
 )
+from lockgate.look.show import show
 from lockgate.look.status import Status, status
 from lockgate.storage.registry import Registry
 from look.stories import evaluated, go_live, released, set_up, two_places
@@ -201,6 +202,24 @@ def test_a_void_decision_waits_for_nobody(registry: Registry, clock: FixedClock)
     assert page.in_work is not None
     assert page.in_work.steps[2].note == "void: it expired"
     assert page.next == "lockgate gate v1 --to production"
+
+
+def test_a_clock_that_was_set_back_revives_no_decision(
+    registry: Registry, clock: FixedClock
+) -> None:
+    """Looking judges by the time the gate judges by: never before what is recorded already."""
+    policy, suite = set_up(registry)
+    version = add_version(registry)
+    run = evaluated(registry, version, suite)
+    go_live(registry, version, run, "staging")
+    decision = pass_decision(registry, version, [run], approvals_needed=1)
+    clock.move(days=8)
+    hold(registry, "staging")
+    clock.move(days=-8)
+    page = status(registry, SYSTEM, policy)
+    assert (page.waiting, page.next) == ((), "lockgate gate v1 --to production")
+    assert page.now > decision.expires_at
+    assert show(registry, version).decisions[0].moved == "it expired"
 
 
 def test_a_refused_version_points_at_the_reasons(registry: Registry) -> None:

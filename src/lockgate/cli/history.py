@@ -68,7 +68,7 @@ def log_command(
         page = log_page(
             at.registry, name, policy_of(at.registry), track=track, limit=limit, before=before
         )
-        now = at.registry.clock.now()
+        now = at.registry.now()
     if as_json:
         emit(_page_body(page))
         return
@@ -101,7 +101,7 @@ def tree_command(
             at.registry, name, policy_of(at.registry), track=track, limit=limit, before=before
         )
         drawn = tree(at.registry, page, ascii_only=not is_utf8())
-        now = at.registry.clock.now()
+        now = at.registry.now()
     if as_json:
         emit([{"graph": row.graph, "line": row.line and _line_body(row.line)} for row in drawn])
         return
@@ -134,7 +134,7 @@ def search_command(
 
         name = wiring.choose_system(at.registry, system) if system is not None else None
         found = search(at.registry, name, " ".join(text), policy_of(at.registry), limit=limit)
-        now = at.registry.clock.now()
+        now = at.registry.now()
         several = name is None and len(at.registry.versions.systems()) > 1
     if as_json:
         emit([_line_body(line) for line in found])

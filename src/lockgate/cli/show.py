@@ -75,7 +75,7 @@ def show_command(
 
         name = wiring.choose_system(at.registry, system)
         chosen = wiring.choose_version(at.registry, name, version)
-        now = at.registry.clock.now()
+        now = at.registry.now()
         if only_failing:
             found = failing(at.registry, chosen, policy_of(at.registry), run)
             if as_json:

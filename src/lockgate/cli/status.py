@@ -82,7 +82,7 @@ def _show(at: Desk, system: str | None, *, as_json: bool = False) -> None:
         emit(json_of(pages))
         return
     if not pages:
-        say(f"Lockgate   {at.actor}   {shown_time(at.registry.clock.now(), seconds=True)}")
+        say(f"Lockgate   {at.actor}   {shown_time(at.registry.now(), seconds=True)}")
         say(" nothing is registered here yet")
         tell("next: go into a system's folder, then `lockgate register -m REASON`")
     elif len(pages) == 1:
@@ -274,7 +274,7 @@ def why_command(place: str, system: str | None, registry: str | None, as_json: b
         from lockgate.look.why import why
 
         name = wiring.choose_system(at.registry, system)
-        now = at.registry.clock.now()
+        now = at.registry.now()
         moment = _moment(when, now) if "@" in place else now
         answer = why(at.registry, name, environment, policy_of(at.registry), moment)
     if "@" in place:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lockgate.domain.evidence import MetricSummary, RunRecord
 from lockgate.domain.policy import Policy
-from lockgate.domain.release import Decision, Deployment
+from lockgate.domain.release import Deployment
 from lockgate.domain.version import Version
 from lockgate.errors import LockgateError
+from lockgate.loop.standing import why_not_standing
 
 if TYPE_CHECKING:
     from lockgate.ports import Registry
@@ -127,13 +128,6 @@ def main_metric(record: RunRecord, metric: str | None = None) -> MetricSummary |
     return named or next(iter(summary), None)
 
 
-def standing_problem(registry: Registry, decision: Decision) -> str | None:
-    """Say why no promotion can rest on a decision any more; `None` while one can."""
-    if registry.clock.now() > decision.expires_at:
-        return "it expired"
-    return registry.releases.is_void(decision)
-
-
 def way_back(
     registry: Registry,
     deployments: Sequence[Deployment],
@@ -232,7 +226,7 @@ def _decided(registry: Registry, version: Version) -> State:
     decision = decisions[0]
     if decision.outcome == "fail":
         return State("fail", "refused")
-    if standing_problem(registry, decision):
+    if why_not_standing(registry, decision):
         return State("waiting", "evaluated")
     if decision.outcome == "inconclusive":
         return State("inconclusive", "inconclusive")

@@ -18,7 +18,8 @@ from lockgate.domain.release import Approval, Decision, Deployment, Quarantine
 from lockgate.domain.suite import ScorerSpec, Suite
 from lockgate.domain.version import Version
 from lockgate.errors import Refused, UsageMistake
-from lockgate.look.facts import recorded_at, standing_problem, yardstick
+from lockgate.look.facts import recorded_at, yardstick
+from lockgate.loop.standing import why_not_standing
 
 if TYPE_CHECKING:
     from lockgate.ports import Registry
@@ -162,7 +163,7 @@ def show(registry: Registry, version: Version) -> VersionView:
         tuple(
             DecisionView(
                 decision,
-                standing_problem(registry, decision),
+                why_not_standing(registry, decision),
                 used_by.get(decision.id),
                 tuple(registry.releases.approvals(decision.id)),
             )

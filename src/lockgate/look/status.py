@@ -21,10 +21,10 @@ from lockgate.look.facts import (
     environments_of,
     recorded_at,
     score_of,
-    standing_problem,
     way_back,
     yardstick,
 )
+from lockgate.loop.standing import why_not_standing
 
 if TYPE_CHECKING:
     from lockgate.ports import Registry
@@ -195,7 +195,7 @@ class _Look:
             self._system,
             self._position,
             self._of,
-            registry.clock.now(),
+            registry.now(),
             registry.versions.count(self._system),
             tuple(self._place(name) for name in self._histories),
             self._last_change(),
@@ -333,7 +333,7 @@ class _Look:
         version = self._registry.versions.get(decision.version)
         if version is None or version.definition in self._quarantined:
             return None
-        if standing_problem(self._registry, decision):
+        if why_not_standing(self._registry, decision):
             return None
         barred = {version.registrar, version.owner}
         return Waiting(
@@ -419,7 +419,7 @@ class _Look:
             mark = "fail" if decision.outcome == "fail" else "inconclusive"
             reasons = [f.rule for f in decision.findings if f.outcome == decision.outcome]
             return Step("gate", mark, ", ".join(reasons[:2]))
-        moved = standing_problem(self._registry, decision)
+        moved = why_not_standing(self._registry, decision)
         if moved:
             return Step("gate", "inconclusive", f"void: {moved}")
         return Step("gate", "pass")
