@@ -547,7 +547,7 @@ class AppliedQueries(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Reads bytes under their SHA-256."""
+    """Reads bytes under their SHA-256, and takes large files before a write."""
 
     def read(self, digest: str) -> bytes:
         """Return an object's bytes, checked; `LookupError` when they are not here."""
@@ -558,15 +558,26 @@ class ObjectStore(Protocol):
         ...
 
     def has(self, digest: str) -> bool:
-        """Tell whether an object's content is recorded as being here."""
+        """Tell whether an object's content is here in full length, without reading it."""
         ...
 
     def size(self, digest: str) -> int | None:
-        """Return an object's size in bytes; `None` when its content is not here."""
+        """Return an object's size in bytes as recorded; `None` when no content is recorded here."""
         ...
 
     def is_intact(self, digest: str) -> bool:
         """Tell whether an object is here and its bytes are what the digest says."""
+        ...
+
+    def stage_file(self, source: Callable[[], BinaryIO], digest: str, size_bytes: int) -> None:
+        """Put a large file's bytes in place before a write, so that nobody waits for the copying.
+
+        Nothing counts before `Writing.put_file` is called for it; a small file is left to that.
+
+        Raises:
+            IntegrityBroken: The file has other bytes now; nothing was kept.
+            RegistryTrouble: The disk is full or may not be written.
+        """
         ...
 
 
@@ -710,6 +721,14 @@ class Registry(Protocol):
 
     def read(self) -> AbstractContextManager[None]:
         """Hold one consistent view for several queries."""
+        ...
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Give an empty folder of this process's own; it goes with the block, or with the process.
+
+        Raises:
+            RegistryTrouble: It cannot be made.
+        """
         ...
 
     def changed(self) -> int:

@@ -187,3 +187,15 @@ def test_small_files_are_not_staged(registry: Registry) -> None:
     assert files(registry) == []
     put_file(registry, SMALL, digest_bytes(SMALL))
     assert registry.objects.read(digest_bytes(SMALL)) == SMALL
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut_it_off])
+def test_a_large_object_is_here_only_in_full_length(
+    registry: Registry, damage: Callable[[Path], None]
+) -> None:
+    """What only a row says is not here: the file is looked at, whatever its size."""
+    digest = put(registry, LARGE)
+    assert registry.objects.has(digest)
+    damage(files(registry)[0])
+    assert not registry.objects.has(digest)
+    assert registry.objects.size(digest) == len(LARGE)

@@ -1,7 +1,8 @@
 """Objects: bytes under their SHA-256, small ones in the database, large ones as files.
 
 - An object is written once; the same bytes are kept once.
-- A large object is complete under its name or not there at all: temporary name, sync, rename.
+- A large object is complete under its name or not there at all: it is written and synced in a
+  folder of the process, then renamed; what a killed process left there goes with the next store.
 - What is read is hashed again; bytes that differ are never returned.
 """
 
@@ -13,18 +14,22 @@ import io
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from lockgate.canonical import digest_bytes
 from lockgate.errors import IntegrityBroken, RegistryTrouble
 from lockgate.storage.faults import tells_faults
+from lockgate.storage.scratch import Scratch, sweep
 
 LARGE_BYTES = 256 * 1024
 """From this size on an object is a file below `objects/`."""
 
 _CHUNK = 1 << 20
+_NEW = ".new"
+"""The folder below `objects/` where large ones are written before they get their names."""
 
 
 class Missing(LookupError):
@@ -44,29 +49,31 @@ class Objects:
         """
         self._connection = connection
         self._folder = folder
-        self._staged: set[str] = set()
+        self._staged: dict[str, Path] = {}
+        self._scratch: Scratch | None = None
+        self._is_swept = False
 
     def stage_file(self, source: Callable[[], BinaryIO], digest: str, size_bytes: int) -> None:
         """Put a large file's bytes in place before a transaction, so that nobody waits for it.
 
-        Nothing counts before `put_file` is called for it; small files are left to that.
+        Nothing counts before `put_file` is called for it; small files are left to that. What is
+        never put goes with `close`, or with the process.
 
         Raises:
             IntegrityBroken: The file has other bytes now; nothing was kept.
             RegistryTrouble: The disk is full or may not be written.
         """
-        if size_bytes >= LARGE_BYTES and not self._is_known(digest):
-            with source() as stream:
-                self._store_stream(stream, digest, size_bytes)
-            self._staged.add(digest)
+        if size_bytes < LARGE_BYTES or digest in self._staged or self._is_known(digest):
+            return
+        with source() as stream:
+            self._staged[digest] = self._written(stream, digest, size_bytes)
 
     def put(self, data: bytes) -> str:
         """Keep some bytes and return their digest."""
         digest = digest_bytes(data)
         if not self._is_known(digest):
             if len(data) >= LARGE_BYTES:
-                self._store_stream(io.BytesIO(data), digest, len(data))
-                self._insert(digest, len(data), None, _name(digest))
+                self._place(self._written(io.BytesIO(data), digest, len(data)), digest, len(data))
             else:
                 self._insert(digest, len(data), data, None)
         return digest
@@ -80,10 +87,8 @@ class Objects:
         if self._is_known(digest):
             return
         if size_bytes >= LARGE_BYTES:
-            if digest not in self._staged or not (self._folder / _name(digest)).exists():
-                with source() as stream:
-                    self._store_stream(stream, digest, size_bytes)
-            self._insert(digest, (self._folder / _name(digest)).stat().st_size, None, _name(digest))
+            self.stage_file(source, digest, size_bytes)
+            self._place(self._staged.pop(digest), digest, size_bytes)
             return
         with source() as stream:
             data = stream.read(size_bytes + 1)
@@ -140,14 +145,27 @@ class Objects:
         return hashed.hexdigest() == digest
 
     def has(self, digest: str) -> bool:
-        """Tell whether an object's content is recorded as being here."""
+        """Tell whether an object's content is here in full length, without reading it.
+
+        Of a large one the file has to be there, with the size that was recorded.
+        """
         row = self._connection.execute(
-            "SELECT 1 FROM content WHERE digest = ?", (digest,)
+            "SELECT o.size, length(c.bytes), c.path FROM object o JOIN content c USING (digest) "
+            "WHERE o.digest = ?",
+            (digest,),
         ).fetchone()
-        return row is not None
+        if row is None:
+            return False
+        size, length, path = row
+        try:
+            return bool(
+                size == (length if path is None else Path(self._folder, path).stat().st_size)
+            )
+        except OSError:
+            return False
 
     def size(self, digest: str) -> int | None:
-        """Return an object's size in bytes; `None` when its content is not recorded here."""
+        """Return an object's size in bytes as recorded; `None` when no content is recorded here."""
         row = self._connection.execute(
             "SELECT o.size FROM object o JOIN content c USING (digest) WHERE o.digest = ?",
             (digest,),
@@ -161,7 +179,17 @@ class Objects:
         ).fetchone()
         return row is not None and (row[0] is None or (self._folder / row[0]).exists())
 
+    def close(self) -> None:
+        """Take away what was staged and never put; safe to call twice."""
+        self._staged.clear()
+        if self._scratch is not None:
+            self._scratch.drop()
+            self._scratch = None
+
     def _insert(self, digest: str, size: int, data: bytes | None, path: str | None) -> None:
+        if not self._is_swept:
+            self._is_swept = True
+            sweep(self._folder / _NEW)
         self._connection.execute(
             "INSERT INTO object (digest, size) SELECT ?, ? "
             "WHERE NOT EXISTS (SELECT 1 FROM object WHERE digest = ?)",
@@ -173,31 +201,55 @@ class Objects:
             (digest, data, path, digest),
         )
 
-    def _store_stream(self, stream: BinaryIO, digest: str, size_bytes: int) -> None:
-        target = self._folder / _name(digest)
-        temporary = target.with_name(f".{digest[:16]}-{secrets.token_hex(4)}")
+    def _written(self, stream: BinaryIO, digest: str, size_bytes: int) -> Path:
+        """Write a large object, safe on disk, where it has no name yet; return the file."""
         hashed = hashlib.sha256()
-        try:
+        with _told(size_bytes):
+            temporary = self._own_folder() / f"{digest[:16]}-{secrets.token_hex(4)}"
+            try:
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "wb") as out:
+                    while chunk := stream.read(_CHUNK):
+                        hashed.update(chunk)
+                        out.write(chunk)
+                    out.flush()
+                    os.fsync(out.fileno())
+                if hashed.hexdigest() != digest:
+                    raise IntegrityBroken("a file changed while it was stored", hint="run it again")
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+                raise
+        return temporary
+
+    def _place(self, temporary: Path, digest: str, size_bytes: int) -> None:
+        """Give a written object its name, safe on disk, and record it."""
+        target = self._folder / _name(digest)
+        with _told(size_bytes):
+            size = temporary.stat().st_size
             _make_folder(target.parent)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as out:
-                while chunk := stream.read(_CHUNK):
-                    hashed.update(chunk)
-                    out.write(chunk)
-                out.flush()
-                os.fsync(out.fileno())
-            if hashed.hexdigest() != digest:
-                raise IntegrityBroken("a file changed while it was stored", hint="run it again")
             temporary.rename(target)
             _sync_folder(target.parent)
-        except OSError as error:
-            raise RegistryTrouble(
-                f"cannot store an object of {size_bytes} bytes: {error.strerror or error}",
-                hint="check free space and rights with `df -h` and `ls -ld` on the registry",
-            ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        self._insert(digest, size, None, _name(digest))
+
+    def _own_folder(self) -> Path:
+        if self._scratch is None:
+            _make_folder(self._folder)
+            self._scratch = Scratch(self._folder / _NEW)
+            weakref.finalize(self, self._scratch.drop)
+        return self._scratch.path
+
+
+@contextlib.contextmanager
+def _told(size_bytes: int) -> Iterator[None]:
+    """Turn what the disk says in the block into our error."""
+    try:
+        yield
+    except OSError as error:
+        raise RegistryTrouble(
+            f"cannot store an object of {size_bytes} bytes: {error.strerror or error}",
+            hint="check free space and rights with `df -h` and `ls -ld` on the registry",
+        ) from error
 
 
 def _name(digest: str) -> str:

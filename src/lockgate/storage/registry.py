@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 FOLDER = ".lockgate"
 FILE = "registry.db"
+_SCRATCH = "tmp"
 PATIENCE_S = 10.0
 """How long a write waits for another one before it gives up and names the holder."""
 CACHE_KIB = 16 * 1024
@@ -172,8 +173,33 @@ class Registry:
             (number,) = self._connection.execute("PRAGMA data_version").fetchone()
         return int(number)
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give an empty folder of this process's own; it goes at the end of the block.
+
+        When the process is killed it goes with the next one that is given.
+
+        Raises:
+            RegistryTrouble: It cannot be made.
+        """
+        from lockgate.storage.scratch import Scratch
+
+        folder = self._path.parent / _SCRATCH
+        try:
+            made = Scratch(folder)
+        except OSError as error:
+            raise RegistryTrouble(
+                f"cannot make a folder in `{folder}`: {error.strerror or error}",
+                hint=f"check free space and rights with `df -h` and `ls -ld {folder.parent}`",
+            ) from error
+        try:
+            yield made.path
+        finally:
+            made.drop()
+
     def close(self) -> None:
         """Close the file; safe to call twice."""
+        self.objects.close()
         self._connection.close()
 
 
