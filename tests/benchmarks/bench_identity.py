@@ -28,7 +28,8 @@ files = ["weights/*"]
 [retrieval]
 files = ["handbook/**/*.md"]
 [run]
-kind = "openai"
+kind = "command"
+command = ["cat"]
 """
 
 

@@ -11,7 +11,7 @@ CODE = '[code]\nfiles = ["assistant.py"]\n'
 BARE = SYSTEM + MODEL + RUN
 """The least that `lockgate.toml` has to say."""
 
-ENDPOINT = SYSTEM + MODEL + '[run]\nkind = "openai"\n'
+PROGRAM = SYSTEM + MODEL + '[run]\nkind = "command"\ncommand = ["cat"]\n'
 """The least of a system that needs no file at all."""
 
 

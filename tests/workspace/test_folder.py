@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from folders import BARE, CODE, ENDPOINT, MODEL, SYSTEM, with_files
+from folders import BARE, CODE, MODEL, PROGRAM, SYSTEM, with_files
 
 from lockgate.canonical import digest_bytes
 from lockgate.errors import UsageMistake
@@ -15,7 +15,7 @@ from lockgate.workspace import claims
 from lockgate.workspace.folder import Draft, read_folder
 from lockgate.workspace.lock import Lock, write_lock
 
-PROMPT = ENDPOINT + '[prompt]\nfiles = ["prompts/**"]\n'
+PROMPT = PROGRAM + '[prompt]\nfiles = ["prompts/**"]\n'
 
 
 def refused(root: Path) -> UsageMistake:
@@ -128,7 +128,7 @@ def test_bookkeeping_caches_backups_and_hidden_files_are_never_there(tmp_path: P
     ]
     files: dict[str, str | bytes] = dict.fromkeys(hidden, "")
     root = with_files(
-        tmp_path, ENDPOINT + '[prompt]\nfiles = ["**"]\n', {**files, "prompts/a.md": ""}
+        tmp_path, PROGRAM + '[prompt]\nfiles = ["**"]\n', {**files, "prompts/a.md": ""}
     )
     (root / "lockgate.lock").unlink()
 
@@ -158,8 +158,8 @@ def test_the_registrys_own_files_are_not_the_systems(tmp_path: Path) -> None:
 
 def test_another_systems_folder_is_not_entered(tmp_path: Path) -> None:
     """A folder with a `lockgate.toml` of its own belongs to that system."""
-    root = with_files(tmp_path, ENDPOINT + '[prompt]\nfiles = ["**/*.md"]\n', {"a/b/x.md": ""})
-    with_files(root / "a/other", ENDPOINT, {"y.md": ""})
+    root = with_files(tmp_path, PROGRAM + '[prompt]\nfiles = ["**/*.md"]\n', {"a/b/x.md": ""})
+    with_files(root / "a/other", PROGRAM, {"y.md": ""})
 
     assert paths(read_folder(root)) == ["a/b/x.md"]
 
@@ -167,7 +167,7 @@ def test_another_systems_folder_is_not_entered(tmp_path: Path) -> None:
 def test_a_pattern_that_matches_nothing_is_refused_by_name(tmp_path: Path) -> None:
     """A slip in a pattern never makes a smaller version in silence."""
     root = with_files(
-        tmp_path, ENDPOINT + '[prompt]\nfiles = ["prompt/*.md"]\n', {"prompts/a.md": ""}
+        tmp_path, PROGRAM + '[prompt]\nfiles = ["prompt/*.md"]\n', {"prompts/a.md": ""}
     )
 
     assert only(root) == (
@@ -192,7 +192,7 @@ def test_the_hint_knows_what_was_probably_meant(
     tmp_path: Path, pattern: str, why: str, hint: str
 ) -> None:
     """A near miss, a folder, a hidden or an ignored file each get the hint that helps."""
-    settings = f'{ENDPOINT}[prompt]\nfiles = ["{pattern}"]\n[ignore]\nfiles = ["notes.md"]\n'
+    settings = f'{PROGRAM}[prompt]\nfiles = ["{pattern}"]\n[ignore]\nfiles = ["notes.md"]\n'
     root = with_files(tmp_path, settings, {"prompts/system.md": "", ".env": "", "notes.md": ""})
 
     assert only(root) == (f"`[prompt] files`: `{pattern}` matches no file{why}", hint)
@@ -211,7 +211,7 @@ def test_a_file_that_two_components_claim_is_refused(tmp_path: Path) -> None:
 
 def test_two_patterns_of_one_component_may_overlap(tmp_path: Path) -> None:
     """Naming a file twice in the same component is no mistake."""
-    settings = ENDPOINT + '[prompt]\nfiles = ["prompts/*.md", "prompts/system.md", "**/*.md"]\n'
+    settings = PROGRAM + '[prompt]\nfiles = ["prompts/*.md", "prompts/system.md", "**/*.md"]\n'
     root = with_files(tmp_path, settings, {"prompts/system.md": ""})
 
     assert paths(read_folder(root)) == ["prompts/system.md"]
@@ -321,7 +321,7 @@ def test_names_that_are_equal_after_normalising_are_refused(tmp_path: Path) -> N
 
 def test_folders_that_are_equal_after_normalising_are_refused(tmp_path: Path) -> None:
     """The same holds for the folders on the way."""
-    settings = ENDPOINT + '[prompt]\nfiles = ["caf\u00e9/*"]\n'
+    settings = PROGRAM + '[prompt]\nfiles = ["caf\u00e9/*"]\n'
     root = with_files(tmp_path, settings, {"caf\u00e9/a.md": "1", "cafe\u0301/a.md": "2"})
 
     assert only(root)[0] == "two files are called `caf\u00e9/a.md` once their names are normalised"
@@ -329,7 +329,7 @@ def test_folders_that_are_equal_after_normalising_are_refused(tmp_path: Path) ->
 
 def test_a_decomposed_name_is_one_in_normal_form(tmp_path: Path) -> None:
     """A file that macOS named is claimed by what people type, and opened as the disk spells it."""
-    settings = ENDPOINT + '[prompt]\nfiles = ["prompts/caf\u00e9.md"]\n'
+    settings = PROGRAM + '[prompt]\nfiles = ["prompts/caf\u00e9.md"]\n'
     root = with_files(tmp_path, settings, {"prompts/cafe\u0301.md": "x"})
 
     draft = read_folder(root)
@@ -468,7 +468,7 @@ def test_a_program_of_the_system_needs_no_file(tmp_path: Path) -> None:
 
 def test_tools_that_are_no_schema_are_refused(tmp_path: Path) -> None:
     """A broken tool is found out before it is registered, with file and place."""
-    settings = ENDPOINT + '[tools]\nfiles = ["tools/*.json"]\n'
+    settings = PROGRAM + '[tools]\nfiles = ["tools/*.json"]\n'
     root = with_files(
         tmp_path, settings, {"tools/a.json": '{"type": "object"}', "tools/b.json": '{"type": "x"}'}
     )
@@ -482,7 +482,9 @@ def test_tools_that_are_no_schema_are_refused(tmp_path: Path) -> None:
 def with_digest(root: Path, digest: str, *names: str) -> Path:
     model = SYSTEM + f'[model]\nname = "m"\nfiles = ["w/*"]\ndigest = "sha256:{digest}"\n'
     return with_files(
-        root, model + '[run]\nkind = "openai"\n', {f"w/{n}": "weights" for n in names}
+        root,
+        model + '[run]\nkind = "command"\ncommand = ["cat"]\n',
+        {f"w/{n}": "weights" for n in names},
     )
 
 
@@ -512,7 +514,7 @@ LOCK = Lock("support-desk", "a1" * 32, "v3", "b2" * 32, {})
 
 def test_a_draft_knows_which_version_its_folder_was(tmp_path: Path) -> None:
     """The lock beside the settings comes with the draft."""
-    root = with_files(tmp_path, ENDPOINT, {})
+    root = with_files(tmp_path, PROGRAM, {})
     write_lock(root, LOCK)
 
     assert read_folder(root).lock == LOCK
@@ -520,7 +522,7 @@ def test_a_draft_knows_which_version_its_folder_was(tmp_path: Path) -> None:
 
 def test_the_lock_of_another_system_is_refused(tmp_path: Path) -> None:
     """A copied folder does not continue the history it was copied from by accident."""
-    root = with_files(tmp_path, ENDPOINT.replace("support-desk", "other-desk"), {})
+    root = with_files(tmp_path, PROGRAM.replace("support-desk", "other-desk"), {})
     write_lock(root, LOCK)
 
     mistake = refused(root)

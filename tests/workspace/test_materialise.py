@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from folders import ENDPOINT, with_files
+from folders import PROGRAM, with_files
 
 from lockgate.canonical import digest_bytes
 from lockgate.domain.components import Component, Definition
@@ -91,7 +91,7 @@ def test_the_executable_bit_is_as_it_was_registered(tmp_path: Path) -> None:
 
 def test_what_was_read_is_what_is_written(tmp_path: Path) -> None:
     """A folder read, written elsewhere and read again has the same definition."""
-    settings = ENDPOINT + '[prompt]\nfiles = ["**"]\n'
+    settings = PROGRAM + '[prompt]\nfiles = ["**"]\n'
     files: dict[str, str | bytes] = {"caf\u00e9/\U0001f600 x.md": "a", "run.sh": "b"}
     root = with_files(tmp_path / "a", settings, files)
     (root / "run.sh").chmod(0o755)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from folders import BARE, ENDPOINT, MODEL, SYSTEM, with_files
+from folders import BARE, MODEL, PROGRAM, SYSTEM, with_files
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,15 +115,15 @@ def test_a_whole_file_becomes_settings_and_patterns(tmp_path: Path) -> None:
 
 def test_system_model_and_run_are_enough(tmp_path: Path) -> None:
     """Every other section is optional; `code` is always there, because it holds what is run."""
-    settings = read(tmp_path, ENDPOINT)
+    settings = read(tmp_path, PROGRAM)
 
     assert list(settings.components) == ["model", "code"]
-    assert settings.components["code"].settings == {"run": {"kind": "openai", "api": "chat"}}
+    assert settings.components["code"].settings == {"run": {"kind": "command", "command": ["cat"]}}
 
 
 def test_the_owner_may_be_given_later(tmp_path: Path) -> None:
     """A file without an owner is whole; registration asks for one."""
-    assert read(tmp_path, ENDPOINT.replace('owner = "support-ml"\n', "")).owner is None
+    assert read(tmp_path, PROGRAM.replace('owner = "support-ml"\n', "")).owner is None
 
 
 def test_a_command_keeps_its_arguments(tmp_path: Path) -> None:
@@ -213,12 +213,12 @@ def test_mistakes_of_every_kind_are_told_at_once(tmp_path: Path) -> None:
         (
             SYSTEM + MODEL + "[run]\n",
             "`[run] kind` is missing",
-            'add `kind = "python"`, `"command"` or `"openai"`',
+            'add `kind = "python"` or `kind = "command"`',
         ),
         (
-            ENDPOINT + 'api = "chta"\n',
-            "`[run] api`: `chta` is not allowed",
-            "did you mean `chat`?",
+            BARE.replace('"python"', '"openai"'),
+            "`[run] kind`: `openai` is not allowed",
+            "allowed are `python`, `command`",
         ),
         (
             SYSTEM + MODEL + '[run]\nkind = "command"\ncommand = []\n',
@@ -293,7 +293,7 @@ def test_a_mistake_is_named_with_its_key_and_what_helps(
 )
 def test_where_a_version_runs_is_no_part_of_it(tmp_path: Path, key: str, where: str) -> None:
     """Endpoint, key and time limit are refused in `[run]`, with the file they belong in."""
-    assert only(tmp_path, f'{ENDPOINT}{key} = "x"\n') == (
+    assert only(tmp_path, f'{PROGRAM}{key} = "x"\n') == (
         f"`[run] {key}` says where the version runs, not what it is",
         f"write `{where}` below `[support-desk]` in `where.toml` at the registry's root",
     )
@@ -301,7 +301,7 @@ def test_where_a_version_runs_is_no_part_of_it(tmp_path: Path, key: str, where: 
 
 def test_an_endpoint_in_the_model_is_refused_as_well(tmp_path: Path) -> None:
     """The most common wrong place for an endpoint gets the same answer."""
-    what, hint = only(tmp_path, ENDPOINT.replace("[run]", 'base_url = "http://x"\n[run]'))
+    what, hint = only(tmp_path, PROGRAM.replace("[run]", 'base_url = "http://x"\n[run]'))
 
     assert what == "`[model] base_url` says where the version runs, not what it is"
     assert hint == "write `endpoint` below `[support-desk]` in `where.toml` at the registry's root"
@@ -365,7 +365,9 @@ def test_values_may_nest_only_so_deep(tmp_path: Path) -> None:
 
 
 def model(*lines: str) -> str:
-    return SYSTEM + "[model]\n" + "\n".join(lines) + '\n[run]\nkind = "openai"\n'
+    return (
+        SYSTEM + "[model]\n" + "\n".join(lines) + '\n[run]\nkind = "command"\ncommand = ["cat"]\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -521,7 +523,7 @@ def test_any_settings_survive_being_written(settings: dict[str, Any], owner: str
     from lockgate.workspace.settings import settings_from
 
     settings = {unicodedata.normalize("NFC", key): value for key, value in settings.items()}
-    run = {"kind": "openai", "api": "chat"}
+    run = {"kind": "command", "command": ["cat"]}
     definition = Definition(
         {
             "model": Component({"name": "m", "revision": "3"}),

@@ -111,8 +111,6 @@ def settings_from(path: Path, document: dict[str, Any]) -> Settings:
 
 def _settings(document: dict[str, Any]) -> Settings:
     run = dict(document["run"])
-    if run["kind"] == "openai":
-        run.setdefault("api", "chat")
     components = {}
     for name in COMPONENTS:
         if name not in document and name != "code":

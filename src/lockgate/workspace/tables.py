@@ -116,13 +116,6 @@ class CommandRun(_Fixed):
     command: Annotated[list[_Word], Field(min_length=1)]
 
 
-class OpenAIRun(_Fixed):
-    """`[run]` of an endpoint that speaks the OpenAI protocol."""
-
-    kind: Literal["openai"]
-    api: Literal["chat", "completion"] = "chat"
-
-
 class IgnoreTable(_Fixed):
     """`[ignore]`: files that belong to no component on purpose."""
 
@@ -134,7 +127,7 @@ class SettingsFile(_Fixed):
 
     system: SystemTable
     model: ModelTable
-    run: Annotated[PythonRun | CommandRun | OpenAIRun, Field(discriminator="kind")]
+    run: Annotated[PythonRun | CommandRun, Field(discriminator="kind")]
     prompt: _Open | None = None
     generation: _Open | None = None
     tools: _Open | None = None
@@ -147,7 +140,6 @@ SECTIONS = tuple(SettingsFile.model_fields)
 _RUNS: dict[str, type[BaseModel]] = {
     "python": PythonRun,
     "command": CommandRun,
-    "openai": OpenAIRun,
 }
 _KEYS: dict[str, tuple[str, ...]] = {
     "system": tuple(SystemTable.model_fields),
@@ -159,7 +151,7 @@ _EXAMPLES = {
     "model": "`[model]` with `name` and what pins it: `file`, `digest` or `revision`",
     "model.name": '`name = "smollm2-135m-instruct"`',
     "run": '`[run]` with `kind = "python"` and `target = "assistant:answer"`',
-    "run.kind": '`kind = "python"`, `"command"` or `"openai"`',
+    "run.kind": '`kind = "python"` or `kind = "command"`',
     "run.target": '`target = "assistant:answer"`',
     "run.command": '`command = ["./answer.sh"]`',
     "ignore.files": '`files = ["notes/*.md"]`',
@@ -188,8 +180,10 @@ def _mistake(error: ErrorDetails, document: dict[str, Any]) -> Mistake:
         return _missing(loc if kind == "missing" else [*loc, "kind"])
     if kind == "extra_forbidden":
         return _unknown(loc, document)
-    if kind in ("union_tag_invalid", "literal_error"):
-        return _choice(loc, error, document)
+    if kind == "union_tag_invalid":
+        word = str(document["run"]["kind"])
+        what = f"{place([*loc, 'kind'])}: `{shown(word)}` is not allowed"
+        return Mistake(what, suggestion(word, tuple(_RUNS)))
     section = str(loc[0])
     if kind == "value_error":
         what = str(error["ctx"]["error"])
@@ -253,15 +247,6 @@ def where_mistake(section: str, word: str, document: dict[str, Any]) -> Mistake:
         f"write `{WHERE_KEYS[word]}` below `[{name if known else 'SYSTEM'}]` in `where.toml` "
         "at the registry's root",
     )
-
-
-def _choice(loc: list[int | str], error: ErrorDetails, document: dict[str, Any]) -> Mistake:
-    if error["type"] == "union_tag_invalid":
-        word, allowed = str(document["run"]["kind"]), tuple(_RUNS)
-        loc = [*loc, "kind"]
-    else:
-        word, allowed = str(error["input"]), ("chat", "completion")
-    return Mistake(f"{place(loc)}: `{shown(word)}` is not allowed", suggestion(word, allowed))
 
 
 def _hint(loc: list[int | str], kind: str, value: Any) -> str:
