@@ -204,6 +204,10 @@ class Desk:
         """Return the path of a reviewer's private key."""
         return str(self.root / "keys" / reviewer)
 
+    def signing(self, reviewer: str) -> dict[str, Any]:
+        """Return how a command is run by a reviewer at their own desk, with their own key."""
+        return {"actor": reviewer, "env": {"LOCKGATE_KEY": self.key(reviewer)}}
+
     def state(self) -> dict[str, list[tuple[Any, ...]]]:
         """Return every row of the registry, to hold against a later state."""
         with closing(sqlite3.connect(self.root / ".lockgate" / "registry.db")) as connection:

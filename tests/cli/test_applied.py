@@ -65,7 +65,7 @@ def test_a_policy_that_waits_for_reviewers(busy: Desk) -> None:
     assert said.command in listed
     again = busy("policy", "apply")
     assert again == said
-    agreed = busy.follow(said, env={"LOCKGATE_KEY": busy.key("support-lead")})
+    agreed = busy.follow(said, **busy.signing("support-lead"))
     assert agreed.code == 0
     assert agreed.err == "next: `lockgate policy apply`\n"
     assert busy.follow(agreed).code == 0
@@ -76,7 +76,7 @@ def test_a_proposed_policy_that_is_rejected(busy: Desk) -> None:
     """A no ends the proposal; the old policy counts."""
     busy.edit("policy.toml", "approvals = 1", "approvals = 2")
     proposal = busy("policy", "apply").command.split()[-1]
-    said = busy.done("reject", "--proposal", proposal, "--key", busy.key("ml-lead"), "-m", "slow")
+    said = busy.done("reject", "--proposal", proposal, "-m", "slow", **busy.signing("ml-lead"))
     assert normal(said.out).startswith("✖ ml-lead says no to proposal ")
     refused = busy("policy", "apply")
     assert refused == Said(
@@ -138,7 +138,7 @@ def test_a_changed_suite_waits_for_reviewers(busy: Desk) -> None:
     words = busy("suite", "apply")
     assert words.code == 7
     assert normal(words.out) == "✔ filter is applied already  ID\n"
-    assert busy.follow(words, env={"LOCKGATE_KEY": busy.key("ml-lead")}).code == 0
+    assert busy.follow(words, **busy.signing("ml-lead")).code == 0
     assert normal(busy.done("suite", "apply", "desk").out) == "✔ desk applied  ID\n"
 
 

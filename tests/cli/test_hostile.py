@@ -80,7 +80,7 @@ def test_files_settings_and_notes_are_spelled_out(busy: Desk) -> None:
     assert "prompts/\\u202egnp.txt added" in change.out
     safe(busy.done("change", "-s", "desk", "--json"))
     to = ["--to", "production", "-s", "desk"]
-    safe(busy.done("reject", "v2", *to, "--key", busy.key("ml-lead"), "-m", HOSTILE))
+    safe(busy.done("reject", "v2", *to, "-m", HOSTILE, **busy.signing("ml-lead")))
     said = safe(busy("promote", "v2", *to))
     assert "ml-lead said no: \\x1b]52" in said.err
     safe(busy("promote", "v2", *to, "--json"))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
 import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cli.desks import Desk, Said, normal, process
+from cli.desks import Desk, Said, environment, normal, process
 
 
 @pytest.fixture
@@ -162,28 +168,47 @@ def test_demo_refuses_a_folder_that_holds_something(new: Desk) -> None:
     assert sorted(new.root.rglob("*")) == before
 
 
+@dataclass(frozen=True)
+class Demo:
+    """A demo that was played to its end, and what it printed, in words and as JSON."""
+
+    root: Path
+    code: int
+    out: str
+    err: str
+    json: dict[str, Any]
+
+
 @pytest.fixture(scope="module")
-def demo(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, subprocess.CompletedProcess[bytes]]:
-    """A demo that was played to its end, and what it printed."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The story told twice at the same time."""
     folder = tmp_path_factory.mktemp("demo")
-    return folder / "story", process("demo", "story", "--no-tui", cwd=folder)
+    words, told = (
+        subprocess.Popen(
+            [sys.executable, "-m", "lockgate", "demo", *arguments],
+            cwd=folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for arguments in (("story", "--no-tui"), ("again", "--json"))
+    )
+    body, _ = told.communicate(timeout=300)
+    out, err = words.communicate(timeout=300)
+    return Demo(folder / "story", words.returncode, out, err, json.loads(body))
 
 
-def test_the_demo_tells_its_story(
-    demo: tuple[Path, subprocess.CompletedProcess[bytes]],
-) -> None:
+def test_the_demo_tells_its_story(demo: Demo) -> None:
     """It exits 0, prints the scenes on stdout, and ends with commands to look around with."""
-    root, done = demo
-    out = done.stdout.decode()
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert out.count("\n  $ lockgate ") > 40
-    assert "\n✖ gate: v4 to staging refused\n" in out
-    assert out.endswith(
+    assert (demo.code, demo.err) == (0, "")
+    assert demo.out.count("\n  $ lockgate ") > 40
+    assert "\n✖ gate: v4 to staging refused\n" in demo.out
+    assert demo.out.endswith(
         f"""\
-✔ the story is in {root}: look around with
-    cd {root}
+✔ the story is in {demo.root}: look around with
+    cd {demo.root}
     lockgate status -s support-desk
     lockgate tree -s support-desk
     lockgate diff v3 v4 -s support-desk
@@ -191,20 +216,47 @@ def test_the_demo_tells_its_story(
     )
 
 
-def test_the_commands_at_the_end_of_the_demo_work(
-    demo: tuple[Path, subprocess.CompletedProcess[bytes]],
-) -> None:
+def test_the_demo_as_json(demo: Demo) -> None:
+    """One value with the same commands in the same order, and whether keys were made."""
+    assert demo.json["root"] == str(demo.root.with_name("again"))
+    commands = [event["command"] for event in demo.json["events"] if event["command"]]
+    assert commands == re.findall(r"^  \$ (.*)$", demo.out, re.MULTILINE)
+    refused = [event["result"] for event in demo.json["events"] if event["kind"] == "refused"]
+    assert all(one["error"] and one["hint"] for one in refused)
+
+
+def test_the_commands_at_the_end_of_the_demo_work(demo: Demo) -> None:
     """What it says to look around with is run as it stands."""
-    root, done = demo
-    commands = [line.strip().split()[1:] for line in done.stdout.decode().splitlines()[-3:]]
-    for words in commands:
-        assert process(*words, cwd=root).returncode == 0, words
+    for line in demo.out.splitlines()[-3:]:
+        words = line.split()[1:]
+        assert process(*words, cwd=demo.root).returncode == 0, words
 
 
-def test_no_command_of_the_demo_is_broken_over_lines(
-    demo: tuple[Path, subprocess.CompletedProcess[bytes]],
-) -> None:
+def test_no_command_of_the_demo_is_broken_over_lines(demo: Demo) -> None:
     """Every hint of the story has its command in one piece, so that it can be copied."""
-    for line in demo[1].stdout.decode().splitlines():
+    for line in demo.out.splitlines():
         assert line.count("`") % 2 == 0, line
         assert line == line.rstrip()
+
+
+def test_a_demo_that_is_stopped_is_not_told_as_a_refusal(tmp_path: Path) -> None:
+    """Ctrl-C ends the story with exit 130, and the hint begins it anew."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lockgate", "demo", "story", "--no-tui"],
+        cwd=tmp_path,
+        env=environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("  $ lockgate evaluate"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == (
+        "error: stopped: the story is not told to its end\n"
+        "hint: begin again in a new folder: `lockgate demo`\n"
+    )

@@ -282,6 +282,33 @@ def test_gate_that_refuses(busy: Desk) -> None:
     assert busy.follow(said, cwd=busy.root / "systems/desk").code == 0
 
 
+def test_too_little_evidence(new: Desk) -> None:
+    """Where the rule blocks on it, gate, promote and ship exit with 4 and say how much would do."""
+    new.edit(
+        "policy.toml", "min = 0.60,", 'min = 0.80, confidence = 0.95, on_inconclusive = "block",'
+    )
+    new.done("policy", "apply")
+    new.done("register", "-m", "First version")
+    new.done("evaluate")
+    said = new("gate", "--to", "staging")
+    assert said.code == 4
+    assert said.out.startswith("⚠ gate: v1 to staging inconclusive\n")
+    assert "  ⚠ desk accuracy       .875 [.65 .98], at least .800, 16 cases\n" in said.out
+    assert said.hint == "about 138 more cases would settle it if the score stays the same"
+    assert new("gate", "--to", "staging", "--json").json["exit_code"] == 4
+    promoted = new("promote", "--to", "staging")
+    assert promoted == Said(
+        4,
+        "",
+        "error: the gate did not pass v1 for staging: inconclusive\n"
+        "  - desk accuracy: .875 [.65 .98], at least .800, 16 cases\n"
+        "hint: about 138 more cases would settle it if the score stays the same\n",
+    )
+    assert new("ship", "--to", "staging") == Said(
+        4, new("ship", "--to", "staging").out, promoted.err
+    )
+
+
 def test_promote(new: Desk) -> None:
     """A pass is made live; what is live already stays as it is."""
     new.done("register", "-m", "First version")
@@ -323,18 +350,21 @@ def test_gate_of_what_is_live(busy: Desk) -> None:
     assert "v1 to production" not in busy.done("approve").out
 
 
-def test_the_live_version_is_evaluated_first_where_it_lacks_a_run(busy: Desk) -> None:
-    """A new suite is asked of what is live too, or promote says which command does that."""
-    text = (busy.root / "suites/desk.toml").read_text(encoding="utf-8")
-    busy.write("suites/more.toml", text.replace("desk.jsonl", "desk.jsonl"))
-    policy = (busy.root / "policy.toml").read_text(encoding="utf-8")
+def ask_for_more(busy: Desk) -> None:
+    """Let the policy of staging judge by a suite `more`, with a reviewer's consent."""
     rule = '{ suite = "desk", metric = "accuracy", min = 0.60, max_drop = 0.10,'
-    assert rule in policy
-    busy.write("policy.toml", policy.replace(rule, rule.replace('"desk"', '"more"')))
+    busy.edit("policy.toml", rule, rule.replace('"desk"', '"more"'))
     proposed = busy("policy", "apply")
     assert proposed.code == 7
-    busy.follow(proposed, actor="ml-lead", env={"LOCKGATE_KEY": busy.key("ml-lead")})
+    busy.follow(proposed, **busy.signing("ml-lead"))
     busy.done("policy", "apply")
+
+
+def test_the_live_version_is_evaluated_first_where_it_lacks_a_run(busy: Desk) -> None:
+    """A new suite is asked of what is live too, or promote says which command does that."""
+    busy.write("suites/more.toml", (busy.root / "suites/desk.toml").read_bytes())
+    busy.done("suite", "apply", "more")
+    ask_for_more(busy)
     busy.write("systems/desk/prompts/praise.txt", "thanks\n")
     busy.done("register", "-s", "desk", "-m", "Fewer words")
     busy.done("evaluate", "-s", "desk")
@@ -347,3 +377,15 @@ def test_the_live_version_is_evaluated_first_where_it_lacks_a_run(busy: Desk) ->
     gate = busy.follow(said)
     assert "v2 is live in staging and was never asked these cases: evaluating it now" in gate.err
     assert "against v2" in gate.out
+
+
+def test_a_suite_the_policy_waits_for_needs_its_reviewers(busy: Desk) -> None:
+    """Nobody makes the exam that a rule already asks for alone; evaluate says who has to agree."""
+    ask_for_more(busy)
+    busy.write("suites/more.toml", (busy.root / "suites/desk.toml").read_bytes())
+    said = busy.done("evaluate", "-s", "desk")
+    assert "more" not in said.out
+    assert said.err.splitlines()[0] == (
+        "note: suite more counts once reviewers agree: `lockgate suite apply more`"
+    )
+    assert busy("suite", "apply", "more").code == 7

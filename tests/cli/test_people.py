@@ -52,7 +52,9 @@ def test_nothing_waits(new: Desk) -> None:
 @pytest.mark.parametrize("reviewer", ["ml-lead", "support-lead"])
 def test_approve_with_a_key(busy: Desk, reviewer: str) -> None:
     """The key says who signs; the next step is named, and it works."""
-    said = busy.done("approve", "v2", *TO, "--key", busy.key(reviewer), "-m", "reads well")
+    said = busy.done(
+        "approve", "v2", *TO, "--key", busy.key(reviewer), "-m", "reads well", actor=reviewer
+    )
     assert normal(said.out) == f"✔ {reviewer} says yes to v2 to production  (key SHA256:KEY)\n"
     assert said.err == "next: `lockgate promote v2 --to production -s desk`\n"
     promoted = busy.follow(said)
@@ -61,7 +63,7 @@ def test_approve_with_a_key(busy: Desk, reviewer: str) -> None:
 
 def test_approve_as_json(busy: Desk) -> None:
     """The approval as it was recorded, signature included."""
-    body = busy.done("approve", "v2", *TO, "--key", busy.key("ml-lead"), "-m", "ok", "--json").json
+    body = busy.done("approve", "v2", *TO, "-m", "ok", "--json", **busy.signing("ml-lead")).json
     assert (body["signer"], body["word"], body["note"]) == ("ml-lead", "yes", "ok")
     assert body["signature"].startswith("-----BEGIN SSH SIGNATURE-----")
 
@@ -89,7 +91,7 @@ def test_asking_records_nothing(busy: Desk) -> None:
 
 def test_reject(busy: Desk) -> None:
     """A no stops the promotion with its reason until somebody asks anew."""
-    said = busy.done("reject", "v2", *TO, "--key", busy.key("ml-lead"), "-m", "too cheerful")
+    said = busy.done("reject", "v2", *TO, "-m", "too cheerful", **busy.signing("ml-lead"))
     assert normal(said.out) == "✖ ml-lead says no to v2 to production  (key SHA256:KEY)\n"
     stopped = busy("promote", "v2", *TO)
     assert stopped == Said(
@@ -161,9 +163,18 @@ def test_a_key_nobody_knows(busy: Desk, tmp_path: Path) -> None:
     assert said.err.startswith("error: the signature fits no reviewer's key and this text\n")
 
 
+def test_nobody_signs_what_is_theirs_with_another_s_key(busy: Desk) -> None:
+    """Who registered the version cannot use a reviewer's key file on this machine."""
+    before = busy.state()
+    said = busy("approve", "v2", *TO, "--key", busy.key("ml-lead"))
+    assert said.code == 1
+    assert said.err.startswith("error: `ml-team` owns v2: nobody signs here in another one's name")
+    assert busy.state() == before
+
+
 def test_a_key_under_another_name(busy: Desk) -> None:
     """--as does not make somebody else of a key."""
-    said = busy("approve", "v2", *TO, "--key", busy.key("ml-lead"), "--as", "support-lead")
+    said = busy("approve", "v2", *TO, "--as", "support-lead", **busy.signing("ml-lead"))
     assert said == Said(
         1,
         "",
@@ -184,8 +195,8 @@ def test_no_key_at_all(busy: Desk, tmp_path: Path) -> None:
 
 def test_one_word_each(busy: Desk) -> None:
     """A reviewer who has answered is told that, and how to be asked anew."""
-    busy.done("approve", "v2", *TO, "--key", busy.key("ml-lead"))
-    said = busy("approve", "v2", *TO, "--key", busy.key("ml-lead"))
+    busy.done("approve", "v2", *TO, **busy.signing("ml-lead"))
+    said = busy("approve", "v2", *TO, **busy.signing("ml-lead"))
     assert said.code == 1
     assert said.err.startswith("error: `ml-lead`, or the same key, has answered this already\n")
 

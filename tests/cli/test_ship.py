@@ -70,7 +70,7 @@ def test_ship_stops_for_a_reviewer_and_goes_on(busy: Desk) -> None:
         "error: v2 waits for production: 0 of 1 approvals, from ml-lead or support-lead\n"
         "hint: a reviewer runs `lockgate approve v2 --to production -s desk`\n"
     )
-    said = busy.follow(stopped, actor="ml-lead", env={"LOCKGATE_KEY": busy.key("ml-lead")})
+    said = busy.follow(stopped, **busy.signing("ml-lead"))
     assert said.code == 0
     done = busy.done("ship", "-s", "desk", "--to", "production")
     assert done.out.endswith("✔ v2 is live in production  generation 2, before it v1\n")

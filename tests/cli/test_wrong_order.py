@@ -162,7 +162,7 @@ def test_a_promotion_waits_for_its_reviewer(busy: Desk) -> None:
         "error: v2 waits for production: 0 of 1 approvals, from ml-lead or support-lead\n"
         "hint: a reviewer runs `lockgate approve v2 --to production -s desk`\n",
     )
-    busy.follow(said, env={"LOCKGATE_KEY": busy.key("support-lead")})
+    busy.follow(said, **busy.signing("support-lead"))
     assert busy("promote", "v2", *TO).code == 0
 
 
@@ -170,7 +170,7 @@ def test_nothing_is_approved_before_the_gate_decided(busy: Desk) -> None:
     """A reviewer answers a decision; without one the hint makes it."""
     busy.write("systems/desk/prompts/praise.txt", "thanks\nbest\ngreat\nlove\nperfect\nthank\n")
     busy.done("ship", "-s", "desk", "--to", "staging", "-m", "Other words")
-    said = busy("approve", "v3", *TO, "--key", busy.key("ml-lead"))
+    said = busy("approve", "v3", *TO, **busy.signing("ml-lead"))
     assert said == Said(
         1,
         "",
@@ -178,7 +178,7 @@ def test_nothing_is_approved_before_the_gate_decided(busy: Desk) -> None:
         "hint: `lockgate gate v3 --to production -s desk`\n",
     )
     assert busy.follow(said).code == 7
-    assert busy("approve", "v3", *TO, "--key", busy.key("ml-lead")).code == 0
+    assert busy("approve", "v3", *TO, **busy.signing("ml-lead")).code == 0
 
 
 def test_who_registered_a_version_does_not_review_it(busy: Desk) -> None:
@@ -187,14 +187,14 @@ def test_who_registered_a_version_does_not_review_it(busy: Desk) -> None:
     how = {"actor": "ml-lead"}
     busy.done("register", "-s", "desk", "-m", "Other words", **how)
     assert busy("ship", "-s", "desk", "--to", "production", **how).code == 7
-    said = busy("approve", "v3", *TO, "--key", busy.key("ml-lead"))
+    said = busy("approve", "v3", *TO, **busy.signing("ml-lead"))
     assert said == Said(
         1,
         "",
         "error: `ml-lead` registered v3 and cannot review it\n"
         "hint: another reviewer says yes: support-lead\n",
     )
-    assert busy("approve", "v3", *TO, "--key", busy.key("support-lead")).code == 0
+    assert busy("approve", "v3", *TO, **busy.signing("support-lead")).code == 0
 
 
 def test_the_owner_does_not_review_either(busy: Desk) -> None:
@@ -202,13 +202,13 @@ def test_the_owner_does_not_review_either(busy: Desk) -> None:
     busy.write("systems/desk/prompts/praise.txt", "thanks\nbest\ngreat\nlove\nperfect\nthank\n")
     busy.done("register", "-s", "desk", "-m", "Other words", "--owner", "support-lead")
     assert busy("ship", "-s", "desk", "--to", "production").code == 7
-    said = busy("approve", "v3", *TO, "--key", busy.key("support-lead"))
+    said = busy("approve", "v3", *TO, **busy.signing("support-lead"))
     assert said.err.startswith("error: `support-lead` owns v3 and cannot review it\n")
 
 
 def test_the_promoter_s_own_yes_does_not_count(busy: Desk) -> None:
     """Whoever approved needs somebody else to promote."""
-    busy.done("approve", "v2", *TO, "--key", busy.key("ml-lead"))
+    busy.done("approve", "v2", *TO, **busy.signing("ml-lead"))
     said = busy("promote", "v2", *TO, actor="ml-lead")
     assert said.code == 7
     assert "ml-lead is registrar, owner or promoter and does not count" in said.err
@@ -217,8 +217,8 @@ def test_the_promoter_s_own_yes_does_not_count(busy: Desk) -> None:
 
 def test_a_rejected_version_is_not_promoted(busy: Desk) -> None:
     """A no stands against a yes, and against asking the gate again without saying so."""
-    busy.done("reject", "v2", *TO, "--key", busy.key("ml-lead"), "-m", "wait")
-    busy.done("approve", "v2", *TO, "--key", busy.key("support-lead"))
+    busy.done("reject", "v2", *TO, "-m", "wait", **busy.signing("ml-lead"))
+    busy.done("approve", "v2", *TO, **busy.signing("support-lead"))
     for words in (["promote", "v2", *TO], ["ship", "-s", "desk", "--to", "production"]):
         said = busy(*words)
         assert said.code == 1
@@ -232,7 +232,7 @@ def test_what_the_gate_refused_cannot_be_approved(busy: Desk) -> None:
     busy.write("systems/desk/prompts/praise.txt", "the\ni\na\n")
     assert busy("ship", "-s", "desk", "--to", "staging", "-m", "Common words").code == 1
     assert busy("gate", "v3", *TO).code == 1
-    said = busy("approve", "v3", *TO, "--key", busy.key("ml-lead"))
+    said = busy("approve", "v3", *TO, **busy.signing("ml-lead"))
     assert said.code == 1
     assert said.err.startswith("error: the gate said fail: there is nothing to approve\n")
     assert busy.follow(said, cwd=busy.root / "systems/desk").code == 0
@@ -242,9 +242,9 @@ def test_a_decision_that_no_longer_stands_cannot_be_approved(busy: Desk) -> None
     """Once something else is live, the old decision is void; the hint decides again."""
     busy.write("systems/desk/prompts/praise.txt", "thanks\nbest\ngreat\nlove\nperfect\nthank\n")
     assert busy("ship", "-s", "desk", "--to", "production", "-m", "Other words").code == 7
-    busy.done("approve", "v3", *TO, "--key", busy.key("ml-lead"))
+    busy.done("approve", "v3", *TO, **busy.signing("ml-lead"))
     busy.done("promote", "v3", *TO)
-    said = busy("approve", "v2", *TO, "--key", busy.key("ml-lead"))
+    said = busy("approve", "v2", *TO, **busy.signing("ml-lead"))
     assert said.code == 1
     assert "no longer stands: something else is live now" in said.err
     assert busy.follow(said, cwd=busy.root / "systems/desk").code == 1
