@@ -81,3 +81,38 @@ class TestPolicyTypos:
             "· rules             no rule for filter in staging: a completed run on every\n"
             in normal(said.out)
         )
+
+
+class TestSuiteTypos:
+    """A suite belongs to a system that somebody wrote."""
+
+    @pytest.mark.parametrize(
+        ("system", "hint"),
+        [
+            ("dsek", "did you mean `desk`?"),
+            (
+                "billing",
+                "write its lockgate.toml first: below the registry's folder, in systems/NAME/",
+            ),
+        ],
+    )
+    def test_a_system_that_nobody_wrote_is_refused(self, new: Desk, system: str, hint: str) -> None:
+        """Applying its suite would make it up."""
+        text = (new.root / "suites/desk.toml").read_text(encoding="utf-8")
+        new.write("suites/other.toml", text.replace('system = "desk"', f'system = "{system}"'))
+        before = new.state()
+        said = new("suite", "apply")
+        assert said.code == 2
+        assert said.err == (
+            f"error: there is no system `{system}`, which suites/other.toml is for\nhint: {hint}\n"
+        )
+        assert new.state() == before
+
+    def test_a_system_that_is_written_may_have_its_suite_before_it_is_registered(
+        self, new: Desk
+    ) -> None:
+        """Its lockgate.toml below the registry's folder is enough."""
+        text = (new.root / "suites/desk.toml").read_text(encoding="utf-8")
+        new.write("suites/other.toml", text.replace('system = "desk"', 'system = "billing"'))
+        new.write("systems/billing/lockgate.toml", '[system]\nname = "billing"\n')
+        assert new.done("suite", "apply", "other").out.startswith("✔ other applied")

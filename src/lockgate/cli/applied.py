@@ -29,6 +29,7 @@ from lockgate.loop.apply import (
     Application,
     apply_policy,
     apply_suite,
+    misspelt,
     needs_consent,
     policy_doubts,
 )
@@ -201,7 +202,9 @@ def suite_apply_command(
     done: list[Application] = []
     waiting: list[LockgateError] = []
     with desk(registry) as at:
-        for file in _read_all(at, names or tuple(wiring.suite_files(at.root))):
+        files = _read_all(at, names or tuple(wiring.suite_files(at.root)))
+        _check_systems(at, files)
+        for file in files:
             try:
                 done.append(_apply_suite_file(at, file))
             except WaitingForPerson as error:
@@ -262,6 +265,24 @@ def _read_all(at: Desk, names: Sequence[str]) -> list[SuiteFile]:
             hint="correct them, then `lockgate suite` says what is left",
         )
     return files
+
+
+def _check_systems(at: Desk, files: Sequence[SuiteFile]) -> None:
+    """Refuse suites of systems that nobody wrote: applying one would make it up."""
+    known = [*at.registry.versions.systems(), *_folder_systems(at)]
+    strange = [file for file in files if file.suite.system not in known]
+    if strange:
+        near = {misspelt(file.suite.system, known) for file in strange}
+        meant = [f"did you mean `{name}`?" for name in sorted(filter(None, near))]
+        raise UsageMistake(
+            "there is no system "
+            + ", ".join(
+                f"`{file.suite.system}`, which suites/{file.suite.name}.toml is for"
+                for file in strange
+            ),
+            hint=" ".join(meant)
+            or "write its lockgate.toml first: below the registry's folder, in systems/NAME/",
+        )
 
 
 def _apply_suite_file(at: Desk, file: SuiteFile) -> Application:
