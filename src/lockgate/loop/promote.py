@@ -228,7 +228,9 @@ def _check(
 def damaged_files(registry: Registry, version: Version) -> list[str]:
     """Return the files of a version whose stored bytes are missing or wrong.
 
-    Up to `FULLY_CHECKED_BYTES` everything is hashed; beyond that, files are checked to be there.
+    Every file is looked for, and has to have the size that was recorded. Up to
+    `FULLY_CHECKED_BYTES` in all are hashed as well; beyond that, wrong bytes of the right length
+    are found when the version is materialised.
     """
     budget = FULLY_CHECKED_BYTES
     damaged = []
@@ -236,6 +238,8 @@ def damaged_files(registry: Registry, version: Version) -> list[str]:
         size = registry.objects.size(digest)
         if size is None:
             damaged.append(f"{path}: not in the registry")
+        elif not registry.objects.has(digest):
+            damaged.append(f"{path}: its {size} bytes are missing or cut short")
         elif size <= budget:
             budget -= size
             if not registry.objects.is_intact(digest):
