@@ -23,7 +23,6 @@ from lockgate.domain.policy import (
     allowed_errors,
     freeze_at,
     freeze_ends,
-    is_score,
     next_freeze,
     policy_from,
     stop_after_errors,
@@ -186,14 +185,6 @@ def test_the_least_patient_environment_ends_a_run_that_only_fails() -> None:
     )
     assert stop_after_errors(found, "support-desk") == 2
     assert stop_after_errors(found, "order-extract") == 5
-
-
-def test_latencies_and_token_counts_are_no_scores() -> None:
-    """Only a score is a fraction with an interval."""
-    assert [name for name in ("accuracy", "recall@5", "p95_ms", "tokens_in") if is_score(name)] == [
-        "accuracy",
-        "recall@5",
-    ]
 
 
 @pytest.mark.parametrize(

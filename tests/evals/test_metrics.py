@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from lockgate.domain.evidence import CaseScores, MetricSummary
 from lockgate.domain.suite import Case, ScorerSpec, Suite
 from lockgate.evals.metrics import (
-    higher_is_better,
     metric_value,
     percentile,
     slices,
@@ -152,20 +151,6 @@ def test_at_least_q_percent_are_at_most_the_percentile(values: list[float], q: i
     found = percentile(values, q)
     assert sum(value <= found for value in values) * 100 >= q * len(values)
     assert sum(value < found for value in values) * 100 < q * len(values)
-
-
-@pytest.mark.parametrize(
-    "metric", ["p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "tokens_in", "tokens_out"]
-)
-def test_less_latency_and_fewer_tokens_are_better(metric: str) -> None:
-    """These are what a rule limits with `max`."""
-    assert not higher_is_better(metric)
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "recall@5", "own_ms"])
-def test_more_of_a_score_is_better(metric: str) -> None:
-    """Whatever a scorer gives is a score, however it is called."""
-    assert higher_is_better(metric)
 
 
 def test_slices_give_number_and_mean_per_tag() -> None:

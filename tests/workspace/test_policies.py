@@ -294,6 +294,9 @@ def test_a_mistake_in_an_environment_says_what_is_allowed(lines: str, problem: s
         ('metric = "Accuracy!", min = 0.8',
          f'`{RULES}[0].metric` is `"Accuracy!"`: needs the name of a metric, such as "accuracy" or '
          '"p95_ms"'),
+        ('metric = "quality_ms", max = 200',
+         f'`{RULES}[0].metric` is `"quality_ms"`: is measured by nothing; every run has "p50_ms", '
+         '"p90_ms", "p95_ms", "p99_ms", "mean_ms", "tokens_in", "tokens_out"'),
         ('metric = "accuracy", min = 0.8, on_inconclusive = "review"',
          f'`{RULES}[0].on_inconclusive` is `"review"`: needs `reviewers` in the environment'),
         ('metric = "accuracy", mim = 0.8',
@@ -409,8 +412,12 @@ def test_two_environments_never_publish_into_each_other() -> None:
          "  - the name `environments.Prod` needs 1 to 40 of a-z, 0-9 and `-`, with a letter or "
          "digit at both ends\n"
          "hint: correct `policy.toml`, then run `lockgate policy`"),
+        (b"[environments.v3]\nstakes = 'low'\n", "`policy.toml` has 1 mistake\n"
+         "  - the name `environments.v3` reads like a version's label; needs another name, such "
+         "as `production`\n"
+         "hint: correct `policy.toml`, then run `lockgate policy`"),
     ],
-    ids=["no TOML", "no UTF-8", "NUL", "too large", "empty", "no environment", "name"],
+    ids=["no TOML", "no UTF-8", "NUL", "too large", "empty", "no environment", "name", "label"],
 )  # fmt: skip
 def test_a_file_that_is_no_policy_says_where(data: bytes, message: str) -> None:
     """Line and column, or the first thing that is missing."""

@@ -434,6 +434,17 @@ def test_the_name_of_a_built_in_metric_is_refused(tmp_path: Path, metric: str) -
     )
 
 
+@pytest.mark.parametrize("metric", ["quality_ms", "tokens_saved", "tokens"])
+def test_the_name_of_a_score_promises_no_unit(tmp_path: Path, metric: str) -> None:
+    """Otherwise a fraction would be read as milliseconds or as a count."""
+    found = mistake(tmp_path, HEAD + EXACT.replace("accuracy", metric))
+    assert str(found) == (
+        f"suites/triage.toml line 5: metric `{metric}` reads like milliseconds or tokens, and a "
+        "scorer gives a fraction from 0 to 1\n"
+        "hint: choose a name that neither ends in `_ms` nor begins with `tokens`"
+    )
+
+
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     """Those of the suite file, of every scorer and of every case, in one go."""
     text = HEAD + "repeats = 0\n" + scorer("recall_at_k", "k = 0").removeprefix(HEAD) + EXACT

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from lockgate.domain.metrics import LATENCY_METRICS, TOKEN_METRICS
+
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -48,9 +50,9 @@ def metric(name: str, value: float | None) -> str:
     """Return a metric's value in its own unit: `.919`, `41 ms`, `312 tokens`."""
     if value is None:
         return "-"
-    if name.endswith("_ms"):
+    if name in LATENCY_METRICS:
         return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
-    if name.startswith("tokens"):
+    if name in TOKEN_METRICS:
         return f"{value:.0f} tokens"
     return score(value)
 

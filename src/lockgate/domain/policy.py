@@ -32,16 +32,6 @@ DEFAULT_MAX_ERRORS = 0
 DEFAULT_STOP_AFTER_ERRORS = 5
 
 
-def is_score(metric: str) -> bool:
-    """Tell a score, a fraction from 0 to 1, from a latency (`p95_ms`) or a count (`tokens_in`).
-
-    Only scores have an interval and can be compared case by case.
-    """
-    from lockgate.domain.suite import RESERVED_METRICS  # looking commands never need suites
-
-    return metric not in RESERVED_METRICS
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What one metric of one suite must be; every limit that is given must hold."""

@@ -23,13 +23,9 @@ from hashlib import sha256
 from typing import Any
 
 from lockgate.canonical import canonical_json, digest_json
+from lockgate.domain.metrics import RESERVED_METRICS as RESERVED_METRICS
 
 SUITE_FORMAT = 1
-METRIC_PATTERN = re.compile(r"[a-z0-9_@-]{1,40}")
-LATENCY_METRICS = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms")
-TOKEN_METRICS = ("tokens_in", "tokens_out")
-RESERVED_METRICS = (*LATENCY_METRICS, *TOKEN_METRICS)
-"""Metrics that every run has by itself, so that no scorer may take their names."""
 
 SCORER_KINDS = (
     "exact",

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from lockgate.domain.evidence import CaseScores, MetricSummary
-from lockgate.domain.suite import RESERVED_METRICS, TOKEN_METRICS, Suite
+from lockgate.domain.metrics import TOKEN_METRICS, is_score
+from lockgate.domain.suite import Suite
 from lockgate.evals.stats import score_interval
 
 SUMMARY_CONFIDENCE = 0.95
@@ -36,18 +37,13 @@ def percentile(values: Iterable[float], q: float) -> float:
     return ordered[math.ceil(q * len(ordered) / 100) - 1]
 
 
-def higher_is_better(metric: str) -> bool:
-    """Tell whether more of a metric is good: true for scores, false for latency and tokens."""
-    return metric not in RESERVED_METRICS
-
-
 def metric_value(suite: Suite, pool: CaseScores, metric: str) -> float | None:
     """Return one metric over a whole pool, or `None` when nothing was measured for it.
 
     Returns:
         A fraction for scores, milliseconds for latency, tokens per answer for tokens.
     """
-    if higher_is_better(metric):
+    if is_score(metric):
         return _weighted_mean(suite, pool.scores.get(metric, {}))
     if metric == "tokens_in":
         return _mean(pool.tokens_in)

@@ -15,7 +15,8 @@ from typing import Any
 
 from lockgate.domain import figures
 from lockgate.domain.evidence import CaseScores
-from lockgate.domain.policy import Rule, is_score
+from lockgate.domain.metrics import is_score
+from lockgate.domain.policy import Rule
 from lockgate.domain.release import Finding
 from lockgate.domain.suite import Suite
 from lockgate.evals.metrics import metric_value

@@ -23,11 +23,12 @@ from lockgate.domain.difference import (
     text_difference,
 )
 from lockgate.domain.evidence import CaseScores, MetricSummary
+from lockgate.domain.metrics import is_score
 from lockgate.domain.policy import Policy
 from lockgate.domain.suite import Suite
 from lockgate.domain.version import Version
 from lockgate.errors import IntegrityBroken, UsageMistake
-from lockgate.evals.metrics import higher_is_better, summarise
+from lockgate.evals.metrics import summarise
 from lockgate.evals.progress import SAME
 from lockgate.evals.verdict import Paired, compare
 from lockgate.look.facts import yardstick
@@ -217,7 +218,7 @@ def _metrics(suite: Suite, before: CaseScores, after: CaseScores) -> Iterator[Me
     old = {summary.metric: summary for summary in summarise(suite, before)}
     new = {summary.metric: summary for summary in summarise(suite, after)}
     for metric in dict.fromkeys((*new, *old)):
-        if not higher_is_better(metric):
+        if not is_score(metric):
             yield MetricEffect(metric, old.get(metric), new.get(metric), None, (), ())
             continue
         paired = compare(metric, suite, after, before, CONFIDENCE)

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from lockgate.domain.evidence import MetricSummary, RunRecord
+from lockgate.domain.metrics import is_score
 from lockgate.domain.policy import Policy
 from lockgate.domain.release import Deployment
 from lockgate.domain.version import Version
@@ -79,15 +80,11 @@ def yardstick(registry: Registry, system: str, policy: Policy | None) -> Yardsti
         rules = environment.rules_for(system)
         for rule in rules.rules if rules else ():
             suite = applied.get(rule.suite)
-            if suite is not None and _is_score(rule.metric):
+            if suite is not None and is_score(rule.metric):
                 return Yardstick(suite.name, suite.digest, rule.metric, suite.cases)
     for suite in applied.values():
         return Yardstick(suite.name, suite.digest, None, suite.cases)
     return None
-
-
-def _is_score(metric: str) -> bool:
-    return not metric.endswith("_ms") and not metric.startswith("tokens_")
 
 
 def score_of(registry: Registry, version_id: str, by: Yardstick | None) -> Score | None:

@@ -17,7 +17,8 @@ from typing import Any, TypeGuard
 
 from lockgate.canonical import digest_bytes
 from lockgate.domain.approval import NAMESPACE, SignersMistake, parse_signers
-from lockgate.domain.policy import Environment, Freeze, Policy, Rule, SystemRules, is_score
+from lockgate.domain.metrics import is_score
+from lockgate.domain.policy import Environment, Freeze, Policy, Rule, SystemRules
 from lockgate.domain.times import parse_week_time
 from lockgate.domain.version import person_problem
 from lockgate.errors import UsageMistake

@@ -17,6 +17,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from lockgate.domain.components import path_problem
+from lockgate.domain.metrics import (
+    METRIC_PATTERN,
+    RESERVED_METRICS,
+    is_score,
+    reads_like_no_score,
+)
 from lockgate.domain.policy import (
     DEFAULT_DEPLOY_TIMEOUT,
     DEFAULT_KEEP,
@@ -28,7 +34,6 @@ from lockgate.domain.policy import (
     ON_INCONCLUSIVE,
     STAKES,
 )
-from lockgate.domain.suite import METRIC_PATTERN
 from lockgate.domain.times import (
     DURATION_RULE,
     WEEK_TIME_RULE,
@@ -36,7 +41,7 @@ from lockgate.domain.times import (
     parse_duration,
     parse_week_time,
 )
-from lockgate.domain.version import person_problem, system_name_problem
+from lockgate.domain.version import LABEL_PATTERN, person_problem, system_name_problem
 from lockgate.shown import shown
 from lockgate.workspace.tomlfile import nearest
 
@@ -115,11 +120,19 @@ def _zone_problem(value: str) -> str | None:
     return None
 
 
+def _environment_name_problem(value: str) -> str | None:
+    if LABEL_PATTERN.fullmatch(value):
+        return "reads like a version's label; needs another name, such as `production`"
+    return system_name_problem(value)
+
+
 def metric_problem(value: str) -> str | None:
     """Say why a text cannot name a metric; `None` when it can."""
-    if METRIC_PATTERN.fullmatch(value):
-        return None
-    return 'needs the name of a metric, such as "accuracy" or "p95_ms"'
+    if METRIC_PATTERN.fullmatch(value) is None:
+        return 'needs the name of a metric, such as "accuracy" or "p95_ms"'
+    if is_score(value) and reads_like_no_score(value):
+        return f"is measured by nothing; every run has {listed(RESERVED_METRICS)}"
+    return None
 
 
 def _path_problem(value: str) -> str | None:
@@ -141,6 +154,7 @@ def _with_program(words: list[str]) -> list[str]:
 
 
 _Name = Annotated[str, _checked(system_name_problem)]
+_EnvironmentName = Annotated[str, _checked(_environment_name_problem)]
 _Person = Annotated[str, _checked(person_problem)]
 _Duration = Annotated[timedelta, BeforeValidator(_duration)]
 _WeekTime = Annotated[str, _checked(week_time_problem)]
@@ -234,7 +248,7 @@ class CadenceTable(_Table):
 class PolicyTable(_Table):
     """The whole of `policy.toml`."""
 
-    environments: dict[_Name, EnvironmentTable] = Field(
+    environments: dict[_EnvironmentName, EnvironmentTable] = Field(
         min_length=1, description="at least one table, such as [environments.production]"
     )
     experiments: ExperimentsTable = Field(ExperimentsTable(), description="a table")

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lockgate.domain.components import path_problem
-from lockgate.domain.suite import METRIC_PATTERN, SCORER_KINDS
+from lockgate.domain.metrics import METRIC_PATTERN
+from lockgate.domain.suite import SCORER_KINDS
 from lockgate.domain.version import system_name_problem
 from lockgate.shown import fitted
 from lockgate.workspace.cases import Mistakes

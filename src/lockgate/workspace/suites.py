@@ -23,7 +23,8 @@ from typing import Any
 
 from lockgate.canonical import canonical_json, digest_bytes
 from lockgate.domain.components import path_problem
-from lockgate.domain.suite import RESERVED_METRICS, Case, ScorerSpec, Suite
+from lockgate.domain.metrics import is_score, reads_like_no_score
+from lockgate.domain.suite import Case, ScorerSpec, Suite
 from lockgate.domain.version import system_name_problem
 from lockgate.errors import UsageMistake
 from lockgate.evals.scorers import expected_problem, needs_expected, pattern_problem
@@ -160,7 +161,13 @@ class _SuiteReader:
                     f"{place}: metric `{fitted(metric, 40)}` stands in {other} already",
                     "give every scorer a metric of its own",
                 )
-            if metric in RESERVED_METRICS:
+            if is_score(metric) and reads_like_no_score(metric):
+                self._mistakes.add(
+                    f"{place}: metric `{fitted(metric, 40)}` reads like milliseconds or tokens, "
+                    "and a scorer gives a fraction from 0 to 1",
+                    "choose a name that neither ends in `_ms` nor begins with `tokens`",
+                )
+            if not is_score(metric):
                 self._mistakes.add(
                     f"{place}: metric `{metric}` is measured in every run already",
                     "choose another name; rules can use this one without a scorer",
