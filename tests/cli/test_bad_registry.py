@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli.desks import Desk, Said, environment
+from lockgate.storage import registry
 
 LOOKING = (["change"], ["status"], ["policy"], ["suite"], ["approve"])
 WRITING = (
@@ -185,8 +186,10 @@ def test_a_registry_that_is_deleted_while_in_use(new: Desk) -> None:
     assert not (new.root / ".lockgate" / "registry.db").exists()
 
 
-def test_a_registry_somebody_is_writing(new: Desk) -> None:
+def test_a_registry_somebody_is_writing(new: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who holds the registry is named; nothing that was asked for was begun."""
+    assert registry._begin.__kwdefaults__ is not None
+    monkeypatch.setitem(registry._begin.__kwdefaults__, "patience_s", 0.5)
     holder = subprocess.Popen(
         [
             sys.executable,
