@@ -84,3 +84,51 @@ def test_the_suites_of_a_system_that_is_not_registered_yet_are_listed(new: Desk)
     """A suite file names its system before the first version does."""
     new.edit("suites/desk.toml", 'system = "desk"', 'system = "other"')
     assert "other  desk" in new.done("suite", "-s", "other").out
+
+
+def narrow(said: Said) -> list[str]:
+    """Return the lines of both streams, none of which is wider than 80."""
+    lines = [*said.out.splitlines(), *said.err.splitlines()]
+    assert max(map(len, lines)) <= 80, max(lines, key=len)
+    return lines
+
+
+def test_suites_fit_80_columns(new: Desk) -> None:
+    """Long names are cut, and what is wrong with a file stands below the table, whole."""
+    text = (new.root / "suites/desk.toml").read_text(encoding="utf-8")
+    system = "a-system-with-a-name-of-forty-characters"
+    new.write("suites/tickets-of-the-last-two-quarters-of-2026.toml", text)
+    new.write(f"suites/{system}.toml", text.replace('system = "desk"', f'system = "{system}"'))
+    new.write("suites/broken.toml", text.replace("[suite]", "[suites]"))
+    said = new.done("suite")
+    lines = narrow(said)
+    assert lines[0].split() == ["desk", "desk", "16", "cases", lines[0].split()[-2], "applied"]
+    assert any(line.split()[-3:] == ["cannot", "be", "read"] for line in lines)
+    assert "suite `broken` has" in said.out
+    names = [one["name"] for one in new.done("suite", "--json").json]
+    assert system in names
+
+
+LONG_POLICY = """\
+[environments.production]
+stakes = "high"
+approvals = 2
+accept_claimed = true
+reviewers = [%s]
+freeze = [{ from = "fri 16:00", until = "mon 08:00", tz = "Europe/Berlin", reason = "%s" }]
+"""
+
+
+def test_a_policy_fits_80_columns(new: Desk) -> None:
+    """Long reasons, many reviewers and long mistakes are wrapped, and nothing is left out."""
+    reviewers = [f"reviewer-number-{number}" for number in range(6)]
+    reason = "nobody is there to look after it " * 4
+    names = ", ".join(f'"{reviewer}"' for reviewer in reviewers)
+    new.write("policy.toml", LONG_POLICY % (names, reason.strip()))
+    new.done("policy", "apply")
+    lines = narrow(new.done("policy"))
+    told = " ".join(" ".join(lines).split())
+    assert f"2 of {', '.join(reviewers)} must approve, a claimed name counts" in told
+    assert f"Europe/Berlin: {reason.strip()}" in told
+    new.edit("policy.toml", "accept_claimed", "acept_claimed")
+    narrow(new.done("policy"))

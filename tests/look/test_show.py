@@ -14,7 +14,7 @@ from builders import (
     start_run,
 )
 from lockgate.errors import Refused, UsageMistake
-from lockgate.look.show import at_path, failing, show
+from lockgate.look.show import failing, part_shown, show
 from lockgate.storage.registry import Registry
 from look.stories import evaluated, released, set_up
 
@@ -143,10 +143,11 @@ def test_the_suite_that_matters_most_comes_first(registry: Registry) -> None:
 def test_scorers_look_at_a_part_of_the_answer() -> None:
     """A dotted path leads into an answer; where it leads nowhere the whole answer is shown."""
     answer = {"route": [{"queue": "billing"}], "note": "x"}
-    assert at_path(answer, "route.0.queue") == "billing"
-    assert at_path(answer, None) == answer
-    assert at_path(answer, "route.5.queue") == answer
-    assert at_path("plain", "queue") == "plain"
+    assert part_shown(answer, "route.0.queue") == "billing"
+    assert part_shown(answer, None) == answer
+    assert part_shown(answer, "route.5.queue") == answer
+    assert part_shown("plain", "queue") == "plain"
+    assert part_shown('{"queue": "billing"}', "queue") == "billing"
 
 
 def test_a_redacted_suite_is_refused_not_a_traceback(registry: Registry) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lockgate import wiring
 from lockgate.cli.common import (
     Desk,
-    columns,
     desk,
     emit,
     json_option,
@@ -22,6 +21,7 @@ from lockgate.cli.common import (
     wrapped,
 )
 from lockgate.cli.exits import fail
+from lockgate.cli.looking import cells, cut, screen_width, table
 from lockgate.domain import figures
 from lockgate.domain.policy import Environment, Policy, Rule, SystemRules
 from lockgate.errors import LockgateError, UsageMistake, WaitingForPerson
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 
 _WIDTH = 79
+_BESIDE_NAMES = 48
+"""How many columns of a suite's row are not its names."""
+_FILE_STATES = ("applied", "differs", "new", "missing")
 _POLICY_HINTS = {
     "differs from what is applied": "`lockgate policy apply` makes the file count",
     "is missing": "`lockgate init` writes it back",
@@ -76,7 +79,7 @@ def policy_command(ctx: click.Context, registry: str | None, as_json: bool) -> N
     else:
         say(f"{mark('inconclusive')} policy.toml {state}")
         for line in trouble:
-            say(f"    {shown(line)}")
+            _say_wrapped(line, "    ", "      ")
         tell(f"hint: {_POLICY_HINTS[state]}")
     _tell_doubts(doubts)
 
@@ -164,25 +167,36 @@ def suite_command(
     if as_json:
         emit(states)
         return
-    rows = [
-        (
-            state["system"],
-            state["name"],
-            "-" if state["cases"] is None else f"{state['cases']} cases",
-            (state["digest"] or "-")[:8],
-            state["file"],
-        )
-        for state in states
-    ]
-    for line in columns(rows, right=(2,)):
-        say(line)
-    if not rows:
+    _show_suites(states)
+    if not states:
         say("there is no suite yet")
         tell("next: write suites/NAME.toml with its cases, then `lockgate suite apply`")
     elif any(state["file"] in ("new", "differs") for state in states):
         tell("hint: `lockgate suite apply` makes the files count")
-    elif any(state["file"] not in ("applied", "missing") for state in states):
+    elif any(state["file"] not in _FILE_STATES for state in states):
         tell("hint: correct the file, then `lockgate suite apply`")
+
+
+def _show_suites(states: Sequence[dict[str, Any]]) -> None:
+    """Print a row a suite, and below them what is wrong with files that cannot be read."""
+    names = max((cells(state["system"]) + cells(state["name"]) for state in states), default=0)
+    room = screen_width() - _BESIDE_NAMES
+    most = room if names <= room else room // 2
+    rows = [
+        (
+            cut(state["system"], most),
+            cut(state["name"], most),
+            "-" if state["cases"] is None else f"{state['cases']} cases",
+            (state["digest"] or "-")[:8],
+            state["file"] if state["file"] in _FILE_STATES else "cannot be read",
+        )
+        for state in states
+    ]
+    for line in table(rows, right=(2,)):
+        say(line)
+    for state in states:
+        if state["file"] not in _FILE_STATES:
+            _say_wrapped(state["file"], f"{mark('inconclusive')} ", "  ")
 
 
 @suite_command.command("apply", short_help="Make the suite files count.")
@@ -305,10 +319,15 @@ def _show_policy(policy: Policy) -> None:
     for environment in policy.environments.values():
         say(f"{environment.name}  {environment.stakes} stakes", bold=True)
         for line in _asks(environment):
-            say(f"    {shown(line)}")
+            _say_wrapped(line, "    ", "      ")
         for name, rules in environment.systems.items():
             say(f"    {shown(name)}")
             _show_rules(rules)
+
+
+def _say_wrapped(text: str, first: str, further: str) -> None:
+    for number, line in enumerate(wrapped(text, _WIDTH - len(further))):
+        say(f"{further if number else first}{line}")
 
 
 def _show_rules(rules: SystemRules) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -156,7 +156,7 @@ def tell(text: str) -> None:
 
 def emit(value: Any) -> None:
     """Print one JSON value to stdout; what could steer a terminal is escaped in it."""
-    text = json.dumps(value, default=_jsonable, ensure_ascii=not is_utf8(), indent=2)
+    text = json.dumps(json_of(value), ensure_ascii=not is_utf8(), indent=2)
     click.echo(text if text.isascii() and "\x7f" not in text else _escaped(text))
 
 
@@ -169,39 +169,22 @@ def _escaped(text: str) -> str:
     )
 
 
-def _jsonable(value: Any) -> Any:
+def json_of(value: Any) -> Any:
+    """Return what a record says as a JSON value: an object with its names, times in UTC."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: json_of(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {name: json_of(getattr(value, name)) for name in value._fields}
+    if isinstance(value, Mapping):
+        return {str(key): json_of(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_of(held) for held in value]
+    if isinstance(value, set | frozenset):
+        return sorted(json_of(held) for held in value)
     if isinstance(value, datetime):
         return instant(value)
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, Path):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    raise TypeError(f"no JSON for {type(value).__name__}")
-
-
-def columns(
-    rows: Sequence[Sequence[object]], *, right: Sequence[int] = (), gap: str = "  "
-) -> Iterator[str]:
-    """Give lines with aligned columns; cells are made safe, the last one is not padded.
-
-    Args:
-        rows: Cells; every row has the same number.
-        right: Indexes of columns that are aligned to the right.
-        gap: Between columns.
-    """
-    cells = [[plain(shown(cell)) for cell in row] for row in rows]
-    if not cells:
-        return
-    widths = [max(len(row[index]) for row in cells) for index in range(len(cells[0]))]
-    for row in cells:
-        parts = [
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield gap.join(parts).rstrip()
+    return str(value) if isinstance(value, Path) else value

@@ -13,13 +13,14 @@ from lockgate.cli.common import (
     desk,
     emit,
     is_utf8,
+    json_of,
     json_option,
     registry_option,
     say,
     system_option,
     tell,
 )
-from lockgate.cli.looking import Cell, Marked, cut, json_of, pad, policy_of, short_time, table
+from lockgate.cli.looking import Cell, Marked, cut, pad, policy_of, short_time, table
 from lockgate.domain import figures
 from lockgate.domain.version import TRACKS
 from lockgate.errors import UsageMistake
@@ -213,7 +214,7 @@ def _line_body(line: Line) -> dict[str, Any]:
     return {
         **version,
         "parent_label": line.parent,
-        "score": json_of(line.score),
+        "score": line.score,
         "change": line.change,
         "is_comparable": line.is_comparable,
         "state": line.state.words,

@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -136,21 +135,6 @@ def short_time(at: datetime, now: datetime) -> str:
     if utc.year == now.astimezone(UTC).year:
         return utc.strftime("%m-%d %H:%M")
     return utc.strftime("%Y-%m-%d ")
-
-
-def json_of(value: Any) -> Any:
-    """Return what a view says as a JSON value: every record becomes an object with its names."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: json_of(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {name: json_of(getattr(value, name)) for name in value._fields}
-    if isinstance(value, Mapping):
-        return {str(key): json_of(held) for key, held in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [json_of(held) for held in value]
-    return value
 
 
 def policy_of(registry: Registry) -> Policy | None:

@@ -28,7 +28,6 @@ from lockgate.cli.looking import (
     Cell,
     Marked,
     cut,
-    json_of,
     policy_of,
     screen_width,
     short_time,
@@ -79,7 +78,7 @@ def show_command(
         if only_failing:
             found = failing(at.registry, chosen, policy_of(at.registry), run)
             if as_json:
-                emit([json_of(suite) for suite in found])
+                emit(found)
                 return
             for suite in found:
                 _show_failing(suite, chosen.label)
@@ -87,13 +86,13 @@ def show_command(
         if run is not None:
             record = run_of(at.registry, chosen, run)
             if as_json:
-                emit(json_of(record))
+                emit(record)
                 return
             _show_run(record, chosen, at.registry.applied.suite_name(record.run.suite))
             return
         view = show(at.registry, chosen)
     if as_json:
-        emit(json_of(view))
+        emit(view)
     else:
         show_version(view, now)
 
@@ -334,7 +333,7 @@ def diff_command(
         name, left, right = _sides(at, system, before, after)
         compared = compare_sides(at.registry, name, left, right, policy_of(at.registry))
     if as_json:
-        emit(json_of(compared))
+        emit(compared)
     else:
         show_comparison(compared, full=full)
 

@@ -20,8 +20,9 @@ from lockgate.cli.common import (
     say,
     system_option,
     tell,
+    wrapped,
 )
-from lockgate.cli.looking import cut, json_of, pad, policy_of, screen_width, short_time
+from lockgate.cli.looking import cut, pad, policy_of, screen_width, short_time
 from lockgate.domain import figures
 from lockgate.domain.times import ago, parse_time, shown_time, time_reading
 from lockgate.errors import RegistryTrouble, UsageMistake
@@ -79,7 +80,7 @@ def _show(at: Desk, system: str | None, *, as_json: bool = False) -> None:
     policy = policy_of(at.registry)
     pages = [status(at.registry, name, policy) for name in names]
     if as_json:
-        emit(json_of(pages))
+        emit(pages)
         return
     if not pages:
         say(f"Lockgate   {at.actor}   {shown_time(at.registry.now(), seconds=True)}")
@@ -280,7 +281,7 @@ def why_command(place: str, system: str | None, registry: str | None, as_json: b
     if "@" in place:
         tell(time_reading(when, moment, now))
     if as_json:
-        emit(json_of(answer))
+        emit(answer)
     else:
         show_why(answer, now)
 
@@ -339,7 +340,7 @@ def show_why(answer: Why, now: datetime) -> None:
     if answer.difference:
         rows += [("changed" if i == 0 else "", line) for i, line in enumerate(answer.difference)]
     for name, text in rows:
-        for line in _wrapped(text, width - 14):
+        for line in _lines(text, width - 14):
             say(f"  {name:<10} {line}".rstrip())
             name = ""
     _show_decision(answer, width)
@@ -358,10 +359,9 @@ def _how(answer: Why) -> str:
     return how.get(attempt.kind, f"{attempt.kind} by {attempt.actor}{way}")
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(shown(" ".join(text.split())), width) or [""]
+def _lines(text: str, width: int) -> list[str]:
+    """Return a text of any number of lines as one paragraph."""
+    return wrapped(" ".join(text.split()), width)
 
 
 def _show_decision(answer: Why, width: int) -> None:
@@ -379,9 +379,9 @@ def _show_decision(answer: Why, width: int) -> None:
         f"{shown_time(decision.at)}{once}"
     )
     for finding in decision.findings:
-        wrapped = _wrapped(finding.reason, width - 39)
-        say(f"    {mark(finding.outcome)} {pad(cut(finding.rule, 31), 31)} {wrapped[0]}")
-        for line in wrapped[1:]:
+        first, *others = _lines(finding.reason, width - 39)
+        say(f"    {mark(finding.outcome)} {pad(cut(finding.rule, 31), 31)} {first}")
+        for line in others:
             say(f"{'':<38}{line}")
     for approval in answer.approvals:
         state = "pass" if approval.word == "yes" else "fail"

@@ -18,6 +18,7 @@ from lockgate.domain.release import Approval, Decision, Deployment, Quarantine
 from lockgate.domain.suite import ScorerSpec, Suite
 from lockgate.domain.version import Version
 from lockgate.errors import Refused, UsageMistake
+from lockgate.evals.judges import MISSING, at_path
 from lockgate.look.facts import recorded_at, yardstick
 from lockgate.loop.standing import why_not_standing
 
@@ -327,22 +328,15 @@ def _wrong(suite: Suite, spec: ScorerSpec, answer: Answer, score: float | None) 
     return Wrong(
         case.id,
         case.input,
-        at_path(case.expected, spec.expected),
-        at_path(answer.output, spec.field),
+        part_shown(case.expected, spec.expected),
+        part_shown(answer.output, spec.field),
         answer.error,
         score,
         case.tags,
     )
 
 
-def at_path(value: Any, path: str | None) -> Any:
-    """Return what a dotted path leads to inside a JSON value; the whole value when nothing does."""
-    found = value
-    for part in path.split(".") if path else ():
-        if isinstance(found, dict) and part in found:
-            found = found[part]
-        elif isinstance(found, list) and part.isdigit() and int(part) < len(found):
-            found = found[int(part)]
-        else:
-            return value
-    return found
+def part_shown(value: Any, path: str | None) -> Any:
+    """Return what a scorer looks at in a JSON value; the whole value when its path leads nowhere."""
+    found = at_path(value, path, read_text=True)
+    return value if found is MISSING else found
