@@ -237,6 +237,7 @@ def test_no_command_of_the_demo_is_broken_over_lines(demo: Demo) -> None:
     for line in demo.out.splitlines():
         assert line.count("`") % 2 == 0, line
         assert line == line.rstrip()
+        assert len(line) <= 82 or line.startswith("  $ "), line
 
 
 def test_a_demo_that_is_stopped_is_not_told_as_a_refusal(tmp_path: Path) -> None:

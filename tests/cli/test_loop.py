@@ -13,11 +13,11 @@ def test_change_of_a_folder_nobody_registered(new: Desk) -> None:
         == """\
 ◐ desk against nothing registered yet
     model: component added · name = keyword-counter · revision = 1
-    prompt: component added · prompts/complaint.txt added · prompts/praise.txt
-      added · prompts/question.txt added
+    prompt: component added · prompts/complaint.txt added ·
+      prompts/praise.txt added · prompts/question.txt added
     generation: component added · fallback = question
-    code: component added · run = {"kind": "python", "target": "answer:answer"}
-      · answer.py added
+    code: component added ·
+      run = {"kind": "python", "target": "answer:answer"} · answer.py added
 """
     )
     assert said.err == "next: `lockgate register -s desk -m REASON`\n"

@@ -13,11 +13,11 @@ def test_ship_walks_the_loop_through_what_is_required(new: Desk) -> None:
         == """\
 ◐ desk against nothing registered yet
     model: component added · name = keyword-counter · revision = 1
-    prompt: component added · prompts/complaint.txt added · prompts/praise.txt
-      added · prompts/question.txt added
+    prompt: component added · prompts/complaint.txt added ·
+      prompts/praise.txt added · prompts/question.txt added
     generation: component added · fallback = question
-    code: component added · run = {"kind": "python", "target": "answer:answer"}
-      · answer.py added
+    code: component added ·
+      run = {"kind": "python", "target": "answer:answer"} · answer.py added
 ✔ registered v1  ID  the first of its line by ml-team
     First version
 ✔ evaluated v1 on desk: 16 answers, 0 errors, 0:00  (run ID)

@@ -78,7 +78,7 @@ def show_change(changed: Change) -> None:
     else:
         say(f"{mark('running')} {changed.system} against {parent}", bold=False)
         for line in changed.difference.summary():
-            first, *others = wrapped(line, 75)
+            first, *others = wrapped(line, 74, items=True)
             say(f"    {first}")
             for other in others:
                 say(f"      {other}")

@@ -134,11 +134,21 @@ def plain(text: str) -> str:
     )
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """Return safe text in lines of at most a width; a command in backticks stays in one piece."""
+def wrapped(text: str, width: int, *, items: bool = False) -> list[str]:
+    """Return safe text in lines of at most a width.
+
+    Args:
+        text: A command in backticks stays in one piece, also where it is wider.
+        width: Of each line.
+        items: Whether what stands between dots stays in one piece too, where it fits.
+    """
     import textwrap
 
     kept = re.sub(r"`[^`]*`", lambda match: match[0].replace(" ", _GLUE), shown(text))
+    if items:
+        parts = kept.split(" · ")
+        glued = [part.replace(" ", _GLUE) if len(part) < width else part for part in parts]
+        kept = f"{_GLUE}· ".join(glued)
     lines = textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False)
     return [line.replace(_GLUE, " ") for line in lines] or [""]
 

@@ -13,7 +13,7 @@ import click
 from lockgate import wiring
 from lockgate.cli.applied import apply_new_suites, apply_policy_file
 from lockgate.cli.change import show_change
-from lockgate.cli.common import Desk, emit, json_option, mark, say, tell
+from lockgate.cli.common import Desk, emit, json_option, mark, say, tell, wrapped
 from lockgate.cli.gate import name_width, show_decision, show_finding
 from lockgate.cli.live import show_run
 from lockgate.cli.promote import show_promoted
@@ -215,11 +215,11 @@ def _tell_event(event: Event) -> None:
     if event.kind == "refused":
         error = event.result
         state = "waiting" if error.exit_code == 7 else "fail"
-        say(f"{mark(state)} {shown(error.what)}  (exit code {error.exit_code})")
+        _wrap(f"{mark(state)} ", f"exit code {error.exit_code}: {error.what}")
         for problem in error.problems:
-            say(f"    {shown(problem)}")
+            _wrap("    ", problem)
         if error.hint:
-            say(f"    hint: {shown(error.hint)}", dim=True)
+            _wrap("    hint: ", error.hint)
     elif event.kind == "change":
         show_change(event.result)
     elif event.kind == "register":
@@ -235,6 +235,12 @@ def _tell_event(event: Event) -> None:
         say(f"{mark(state)} {approval.signer} says {approval.word} ({how}): {shown(approval.note)}")
     elif event.kind == "promote":
         show_promoted(event.result)
+
+
+def _wrap(begin: str, text: str) -> None:
+    indent = len(click.unstyle(begin))
+    for number, line in enumerate(wrapped(text, 79 - indent)):
+        say(f"{'' if number else begin}{' ' * indent if number else ''}{line}")
 
 
 def _tell_decision(event: Event) -> None:
