@@ -292,8 +292,8 @@ class TestPeople:
         error = refusal(world, version, "production", actor=LEAD)
         assert isinstance(error, WaitingForPerson)
         assert error.what == (
-            "v1 waits for production: 0 of 1 approvals, from support-lead; ml-lead is registrar, "
-            "owner or promoter and does not count"
+            "v1 waits for production: 0 of 1 approvals, from support-lead; ml-lead promotes it "
+            "and does not count"
         )
         assert world.promote(version, "production", actor=CI).is_new
 

@@ -24,7 +24,7 @@ from lockgate.look.facts import (
     way_back,
     yardstick,
 )
-from lockgate.loop.standing import why_not_standing
+from lockgate.loop.standing import barred_reviewers, why_not_standing
 
 if TYPE_CHECKING:
     from lockgate.ports import Registry
@@ -335,7 +335,7 @@ class _Look:
             return None
         if why_not_standing(self._registry, decision):
             return None
-        barred = {version.registrar, version.owner}
+        barred = barred_reviewers(self._registry, version, decision.environment)
         return Waiting(
             f"{version.label} to {decision.environment}: gate {decision.outcome}",
             given,

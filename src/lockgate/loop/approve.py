@@ -3,8 +3,9 @@
 - A reviewer is who the applied policy names, with a key the applied signers file holds.
 - The signed text names the decision, version, environment, generation and registry: it fits nothing else.
 - A name without a key counts only where the policy accepts claims, and is shown as claimed.
-- Registrar and owner do not review their own version, under no name: who registered it can only
-  take a signature that was made elsewhere. One word a reviewer, one a key.
+- Registrar and owner do not review their own version, nor one on top of it that brings theirs
+  live, under no name: who registered it can only take a signature that was made elsewhere. One
+  word a reviewer, one a key.
 - A decision that no longer stands cannot be approved.
 """
 
@@ -18,7 +19,12 @@ from lockgate.domain.policy import Environment, Policy
 from lockgate.domain.release import Approval, Decision, Proposal
 from lockgate.domain.version import Version, person_problem
 from lockgate.errors import Refused, Rejected, UsageMistake
-from lockgate.loop.standing import counting, why_not_standing
+from lockgate.loop.standing import (
+    NOBODY_LEFT,
+    barred_reviewers,
+    counting,
+    why_not_standing,
+)
 from lockgate.ports import Registry, Signing
 
 NOTHING = "0" * 64
@@ -127,7 +133,7 @@ def proposal_lacks(
         needed = approvals_asked(environment)
         if given < needed:
             names = " or ".join(r for r in environment.reviewers if r != proposal.actor)
-            lacking.append(f"{name}: {given} of {needed} approvals, from {names}")
+            lacking.append(f"{name}: {given} of {needed} approvals, from {names or 'nobody left'}")
     return lacking
 
 
@@ -198,10 +204,8 @@ def approve_decision(
             hint=f"`lockgate show {version.label}` gives the reasons",
         )
     text = request_text(registry, decision, word.word, version.label)
-    barred = {version.registrar: "registered", version.owner: "owns"}
-    return _record(
-        registry, decision.id, text, [environment], word, signing, actor, barred, version.label
-    )
+    barred = barred_reviewers(registry, version, environment.name)
+    return _record(registry, decision.id, text, [environment], word, signing, actor, barred)
 
 
 def approve_proposal(
@@ -225,10 +229,8 @@ def approve_proposal(
         )
     text = request_text(registry, proposal, word.word)
     environments = list(proposal_reviewers(policy).values())
-    barred = {proposal.actor: "proposed"}
-    return _record(
-        registry, proposal.id, text, environments, word, signing, actor, barred, proposal.name
-    )
+    barred = {proposal.actor: f"proposed {proposal.name}"}
+    return _record(registry, proposal.id, text, environments, word, signing, actor, barred)
 
 
 def _record(
@@ -240,7 +242,6 @@ def _record(
     signing: Signing,
     actor: str,
     barred: dict[str, str],
-    what: str,
 ) -> Approval:
     signer, key, signature = _identify(registry, text, environments, word, signing, actor)
     reviewers = {reviewer for environment in environments for reviewer in environment.reviewers}
@@ -250,13 +251,14 @@ def _record(
             hint="a reviewer runs `lockgate approve`, or `--ask` prints a text to sign elsewhere",
         )
     if signer in barred:
+        left = ", ".join(sorted(reviewers - set(barred)))
         raise Refused(
-            f"`{signer}` {barred[signer]} {what} and cannot review it",
-            hint=f"another reviewer says yes: {', '.join(sorted(reviewers - set(barred)))}",
+            f"`{signer}` {barred[signer]} and cannot review it",
+            hint=f"another reviewer says yes: {left}" if left else NOBODY_LEFT,
         )
     if key is not None and actor in barred and word.signature is None:
         raise Refused(
-            f"`{actor}` {barred[actor]} {what}: nobody signs here in another one's name",
+            f"`{actor}` {barred[actor]}: nobody signs here in another one's name",
             hint="a reviewer runs this as themselves, or signs the text of --ask elsewhere and "
             "you --take it",
         )

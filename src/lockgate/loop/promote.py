@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -34,7 +34,14 @@ from lockgate.loop.deployment import (
     kept_way_back,
     origin_records,
 )
-from lockgate.loop.standing import check_environment, counting, is_expired, what_moved
+from lockgate.loop.standing import (
+    NOBODY_LEFT,
+    barred_reviewers,
+    check_environment,
+    counting,
+    is_expired,
+    what_moved,
+)
 from lockgate.ports import Registry, Signing, Target
 
 FULLY_CHECKED_BYTES = 64 << 20
@@ -281,7 +288,9 @@ def _approved(
         )
     if needed == 0:
         return Finding("approval", "pass", "none needed")
-    barred = {promoter, version.registrar if version else "", version.owner if version else ""}
+    barred = {promoter: "promotes it"}
+    if version is not None:
+        barred |= barred_reviewers(registry, version, environment.name)
     text = decision_text(decision, registry_id=registry.id, label=label, word="yes")
     counted = counting(registry, approvals, environment, text, barred=barred, signing=signing)
     names = ", ".join(
@@ -291,9 +300,11 @@ def _approved(
         return Finding("approval", "pass", f"{len(counted)} of {needed}: {names}")
     allowed = [reviewer for reviewer in environment.reviewers if reviewer not in barred]
     own = [approval.signer for approval in approvals if approval not in counted]
-    does_not_count = ""
+    does_not_count = _earlier_yes(
+        registry, decision, set(allowed) - {approval.signer for approval in counted}
+    )
     if own and own[0] in barred:
-        does_not_count = f"; {own[0]} is registrar, owner or promoter and does not count"
+        does_not_count = f"; {own[0]} {barred[own[0]]} and does not count"
     elif own:
         does_not_count = f"; what {own[0]} said is not signed by a reviewer's key"
     return Finding(
@@ -301,8 +312,38 @@ def _approved(
         "waiting",
         f"{len(counted)} of {needed} approvals, from {' or '.join(allowed) or 'nobody left'}"
         f"{does_not_count}",
-        f"a reviewer runs `lockgate approve {label} --to {environment.name} -s {decision.system}`",
+        f"a reviewer runs `lockgate approve {label} --to {environment.name} -s {decision.system}`"
+        if allowed
+        else NOBODY_LEFT,
     )
+
+
+def _earlier_yes(registry: Registry, decision: Decision, asked: Collection[str]) -> str:
+    """Say whose yes was for an earlier decision and no longer counts, and why; else nothing."""
+    earlier = (
+        one
+        for one in registry.releases.decisions(decision.system, version_id=decision.version)
+        if one.environment == decision.environment and one.seq < decision.seq
+    )
+    for one in earlier:
+        for approval in registry.releases.approvals(one.id):
+            if approval.word == "yes" and approval.signer in asked:
+                return (
+                    f"; {approval.signer}'s yes was for an earlier decision: "
+                    f"{_why_anew(registry, one, decision)}"
+                )
+    return ""
+
+
+def _why_anew(registry: Registry, before: Decision, now: Decision) -> str:
+    """Say what differs between two decisions about the same."""
+    if before.policy != now.policy:
+        return "a newer policy applies"
+    if before.baseline_generation != now.baseline_generation:
+        return "something else became live"
+    if set(before.runs) != set(now.runs):
+        return "a newer run was completed"
+    return "it expired" if is_expired(registry, before) else "it was decided again"
 
 
 def _not_frozen(registry: Registry, environment: Environment) -> Finding:

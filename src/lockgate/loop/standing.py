@@ -4,6 +4,8 @@
 - A policy counts only as it is applied; one that was read before it changed does not.
 - An approval counts when its signer is a reviewer of the applied policy, is not barred, and either
   signed with a key that the applied signers file holds, or may claim a name.
+- Barred is who registered or owns the version, or anything between it and what is live: all of
+  that goes live with it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ from lockgate.domain.times import shown_time
 from lockgate.errors import LockgateError, Refused
 
 if TYPE_CHECKING:
+    from lockgate.domain.version import Version
     from lockgate.ports import Registry, Signing
+
+NOBODY_LEFT = "add a reviewer to policy.toml and the signers file, then `lockgate policy apply`"
+"""What helps where nobody may say yes."""
 
 
 def applied_policy(registry: Registry) -> Policy | None:
@@ -82,6 +88,32 @@ def _since(registry: Registry, decision: Decision) -> str:
 def why_not_standing(registry: Registry, decision: Decision) -> str | None:
     """Say why a decision no longer stands, or `None` while it does."""
     return "it expired" if is_expired(registry, decision) else what_moved(registry, decision)
+
+
+def barred_reviewers(registry: Registry, version: Version, environment_name: str) -> dict[str, str]:
+    """Return who may not review a version for an environment, each with what they did.
+
+    Where the version descends from what is live, everything on the way up to that is part of what
+    would go live; elsewhere everything up to a definition that was promoted there before.
+    """
+    found = {version.registrar: f"registered {version.label}"}
+    found.setdefault(version.owner, f"owns {version.label}")
+    live = registry.releases.live(version.system, environment_name)
+    live_id = live.attempt.version if live else None
+    is_ahead = live_id is not None and registry.versions.descends(version.id, live_id)
+    for relative in registry.versions.ancestors(version.id):
+        part = registry.versions.get(relative.version)
+        if part is None or part.id == live_id:
+            break
+        if part.id == version.id:
+            continue
+        if not is_ahead and registry.releases.promoted(
+            version.system, environment_name, part.definition
+        ):
+            break
+        found.setdefault(part.registrar, f"registered {part.label}, which is part of this")
+        found.setdefault(part.owner, f"owns {part.label}, which is part of this")
+    return found
 
 
 def counting(
