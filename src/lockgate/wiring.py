@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lockgate.errors import LockgateError, Refused, RegistryTrouble, UsageMistake
 
@@ -373,12 +373,13 @@ def git_user(folder: Path) -> str | None:
     return None
 
 
-def find_secrets(path: str, data: bytes) -> Sequence[str]:
+def find_secrets(path: str, stream: BinaryIO) -> Sequence[str]:
     """Return a line for each thing in a file's bytes that looks like a secret."""
-    from lockgate.workspace.secrets import find_secrets as search
+    from lockgate.workspace.secrets import secrets_in
 
     return [
-        f"{found.path}:{found.line} {found.rule}: {found.excerpt}" for found in search(path, data)
+        f"{found.path}:{found.line} {found.rule}: {found.excerpt}"
+        for found in secrets_in(path, stream)
     ]
 
 

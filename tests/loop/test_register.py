@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+from lockgate.domain.release import Hold
 from lockgate.domain.version import version_id
 from lockgate.errors import IntegrityBroken, Refused, Rejected, UsageMistake
 from lockgate.loop.register import register_from
+from lockgate.storage.registry import open_registry
 from lockgate.workspace.lock import read_lock
 from loop.world import DEV, OWNER, SYSTEM, World
 
-SECRET = "token = ghp_" + "A1b2C3d4E5f6" * 3
+KEY = "ghp_" + "A1b2C3d4E5f6" * 3
 """Looks like a personal access token; made up, and put together so that no scanner finds it."""
+WORD = "q9$" + "Lm2!z" + "Xw7#"
+SECRET = f"token = {KEY}"
 
 
 def test_the_first_version_has_an_id_anyone_can_compute(world: World) -> None:
@@ -218,6 +222,93 @@ def test_keeping_a_secret_is_recorded_with_its_reason(world: World) -> None:
     assert SECRET not in version.reason
 
 
+def test_a_secret_far_down_a_long_file_is_found(world: World) -> None:
+    """A text is searched to its end, whatever comes before."""
+    text = "All work and no play.\n" * 60_000
+    (world.folder / "prompts" / "a.md").write_text(f"{text}{SECRET}\n")
+    with pytest.raises(Refused) as refused:
+        world.register()
+    assert [line.split()[0] for line in refused.value.problems] == ["prompts/a.md:60001"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        (f'note = "{KEY}"', "[generation] note:1 GitHub token: note = "),
+        (f'api_key = "{WORD}"', "[generation] api_key:1 value of a `api_key`: api_key = "),
+        (f'stop = ["x", "{KEY}"]', "[generation] stop.2:1 GitHub token: stop = "),
+        (f'call = {{ with = "{KEY}" }}', "[generation] call.with:1 GitHub token: with = "),
+        (f'note = """one\ntwo {KEY}"""', "[generation] note:2 GitHub token: two "),
+    ],
+    ids=["vendor", "word", "list", "table", "lines"],
+)
+def test_secrets_in_settings_are_refused(world: World, setting: str, told: str) -> None:
+    """A setting is registered for ever as well; the message names its component and key."""
+    toml = world.folder / "lockgate.toml"
+    toml.write_text(toml.read_text().replace("[generation]\n", f"[generation]\n{setting}\n"))
+    head = world.head()
+    with pytest.raises(Refused) as refused:
+        world.register()
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"lockgate.toml {told}")
+    assert KEY not in problem
+    assert WORD not in problem
+    assert world.head() == head
+    assert world.register(keep_secrets="made up").reason.splitlines()[3] == problem
+
+
+def test_secrets_in_the_command_are_refused(world: World) -> None:
+    """What is run is part of the version, and named as the file names it."""
+    toml = world.folder / "lockgate.toml"
+    run = f'kind = "command"\ncommand = ["python3", "--key={KEY}"]'
+    text = toml.read_text().replace('kind = "python"\ntarget = "answer:answer"', run)
+    toml.write_text(text)
+    with pytest.raises(Refused) as refused:
+        world.register()
+    assert refused.value.problems == (
+        'lockgate.toml [run] command.2:1 GitHub token: command = "--key=ghp_********"',
+    )
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "\n"])
+def test_keeping_a_secret_needs_a_reason(world: World, reason: str) -> None:
+    """An override without a word of why is none, whether there is a secret or not."""
+    for text in ("Hello.\n", f"{SECRET}\n"):
+        (world.folder / "prompts" / "a.md").write_text(text)
+        with pytest.raises(UsageMistake) as mistake:
+            world.register(keep_secrets=reason)
+        assert mistake.value.what == "keeping what looks like a secret needs a reason"
+        assert mistake.value.hint == "say why it is none: --keep-secrets REASON"
+    assert world.registry.versions.count(SYSTEM) == 0
+
+
+def test_nobody_waits_while_a_large_file_is_copied(world: World) -> None:
+    """Others can write until the moment the version itself is recorded."""
+    (world.folder / "prompts" / "z.md").write_bytes(b"a" * 300_000)
+    other = open_registry(world.root)
+
+    def write(_: Path) -> None:
+        with other.write() as writing:
+            writing.append(Hold(SYSTEM, "staging", "while it is copied", DEV))
+
+    with world.registry.write() as writing:
+        writing.ensure_system(SYSTEM, DEV)
+    draft = Meanwhile(world.draft(), write, at=None)
+    version = world.register_as(draft).version
+    assert len(world.registry.releases.holds(SYSTEM)) == draft.opened == 3
+    digest = world.registry.versions.definition(version.definition).files()["prompts/z.md"]
+    assert world.registry.objects.is_intact(digest)
+    other.close()
+
+
+def test_a_file_is_copied_once(world: World) -> None:
+    """Putting a large file in place beforehand is no second reading of it."""
+    (world.folder / "prompts" / "z.md").write_bytes(b"a" * 300_000)
+    draft = Meanwhile(world.draft(), lambda _: None)
+    world.register_as(draft)
+    assert draft.opened == len(["searched for secrets", "copied", "made searchable"])
+
+
 @pytest.mark.parametrize("size_bytes", [20, 300_000], ids=["small", "large"])
 def test_a_file_that_changes_while_it_is_stored_stops_the_registration(
     world: World, size_bytes: int
@@ -364,6 +455,8 @@ class Meanwhile:
 
     draft: Any
     happens: Callable[[Path], Any]
+    at: int | None = 2
+    """At which opening; `None` at each."""
     opened: int = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -372,6 +465,6 @@ class Meanwhile:
     def open(self, path: str) -> Any:
         if path == "prompts/z.md":
             self.opened += 1
-            if self.opened == 2:
+            if self.at in (None, self.opened):
                 self.happens(self.draft.root / path)
         return self.draft.open(path)

@@ -6,12 +6,14 @@ Every example is put together here, so that this repository holds no text that l
 from __future__ import annotations
 
 import hashlib
+import io
 import random
 import string
+import tracemalloc
 
 import pytest
 
-from lockgate.workspace.secrets import SCAN_BYTES, SecretFound, find_secrets
+from lockgate.workspace.secrets import SCAN_BYTES, SecretFound, find_secrets, secrets_in
 
 RANDOM = random.Random(7)
 UPPER = string.ascii_uppercase + "234567"
@@ -216,6 +218,58 @@ def test_of_a_large_text_everything_counts() -> None:
     (found,) = find_secrets("a", (text + VENDORS["AWS access key"]).encode())
 
     assert found.line == SCAN_BYTES // 20 + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (f'api = "{VENDORS["GitHub token"]}"', 'api = "ghp_********"'),
+        ("password = 'hunt" + "er2!x'", "password = '********'"),
+    ],
+    ids=["vendor", "word"],
+)
+@pytest.mark.parametrize("before", [-65541, -65500, -2000, -60, -20, -9, -1, 0, 30, SCAN_BYTES])
+def test_a_secret_where_two_pieces_meet_is_told_once(text: str, masked: str, before: int) -> None:
+    """However a long text is read, nothing falls between two pieces or is told twice."""
+    padding = ("-" * 99 + "\n") * (3 * SCAN_BYTES // 100)
+    start = SCAN_BYTES + before
+    data = (padding[:start] + f"\n{text}\n" + padding[start:]).encode()
+
+    (found,) = find_secrets("a", data)
+
+    assert (found.line, found.excerpt) == (start // 100 + 2, masked)
+
+
+def test_a_long_text_in_utf16_hides_nothing() -> None:
+    """Text in UTF-16 is searched to its end as well, and its lines are counted."""
+    text = "All work and no play.\n" * (SCAN_BYTES // 20)
+
+    (found,) = find_secrets("a", (text + VENDORS["AWS access key"]).encode("utf-16"))
+
+    assert found.line == SCAN_BYTES // 20 + 1
+
+
+def test_a_long_text_is_not_held_whole() -> None:
+    """Searching takes some MiB of memory, however long the text is."""
+    line = b"All work and no play.\n"
+    tracemalloc.start()
+    try:
+        assert list(secrets_in("a", Endless(line * 5000, 100))) == []
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * SCAN_BYTES < 100 * 5000 * len(line)
+
+
+class Endless(io.RawIOBase):
+    """The same bytes again and again, so many times."""
+
+    def __init__(self, data: bytes, times: int) -> None:
+        self.data, self.times = data, times
+
+    def read(self, size: int = -1) -> bytes:
+        self.times -= 1
+        return self.data if self.times >= 0 else b""
 
 
 def test_a_file_without_secrets_has_none() -> None:

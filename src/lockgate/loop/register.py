@@ -4,28 +4,32 @@
 - The parent comes from the flag or the lock; it is of the same system.
 - A folder that is exactly its lock's version is that version; registering it again returns it.
 - The same definition as its parent on the same track is an empty change and refused.
-- Secrets are refused before a byte is written, unless the reason for keeping them is recorded.
+- Secrets are refused before a byte is written, in files and in settings, unless the reason for
+  keeping them is recorded.
 - A winner is registered as a release with the experiment as its parent, from the registry itself.
-- Either everything is stored, or nothing is.
+- Either everything is stored, or nothing is; nobody else waits while large files are copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from io import BytesIO
+from typing import Any, BinaryIO
 
 from lockgate.domain.components import Definition
 from lockgate.domain.version import Version, person_problem, system_name_problem, version_id
 from lockgate.errors import Refused, UsageMistake
 from lockgate.loop.change import parent_of
 from lockgate.ports import Draft, Registry, Writing
+from lockgate.shown import shown
 
 MAX_REASON_CHARACTERS = 10_000
-MAX_SCANNED_BYTES = 1 << 20
-"""How much of each file is searched for secrets."""
+MAX_INDEXED_BYTES = 1 << 20
+"""How much of each prompt file is made searchable."""
 
-FindSecrets = Callable[[str, bytes], Sequence[str]]
+FindSecrets = Callable[[str, BinaryIO], Sequence[str]]
 """Takes a path and its bytes, returns a line for each secret: `prompts/a.md:3 looks like …`."""
 
 
@@ -61,11 +65,11 @@ def register(
         owner: Who answers for the version; the draft's when left out.
         parent: The version it builds on; the lock's when left out.
         track: `release` or `experiment`.
-        find_secrets: Looks for secrets in a file's bytes.
+        find_secrets: Looks for secrets in a file's bytes, and in each setting.
         keep_secrets: The reason for registering in spite of them; recorded with the version.
 
     Raises:
-        UsageMistake: The reason is missing, a name is not allowed, or the parent is of another
+        UsageMistake: A reason is missing, a name is not allowed, or the parent is of another
             system.
         Refused: It is an empty change, or holds secrets.
         IntegrityBroken: A file changed since the folder was read; nothing was stored.
@@ -85,6 +89,11 @@ def register(
     known = _known(registry, draft.system, definition, parent, track)
     if known is not None:
         return known
+    if keep_secrets is not None and not keep_secrets.strip():
+        raise UsageMistake(
+            "keeping what looks like a secret needs a reason",
+            hint="say why it is none: --keep-secrets REASON",
+        )
     secrets = _secrets(draft, find_secrets)
     if secrets and keep_secrets is None:
         raise Refused(
@@ -98,11 +107,18 @@ def register(
             secrets
         )
     new = _version(draft.system, definition, parent, track, owner, actor, reason)
+    files = [
+        (partial(draft.open, path), digest, draft.size_bytes(path))
+        for path, digest in definition.files().items()
+    ]
+    for file in files:
+        registry.objects.stage_file(*file)
+    prompt = _prompt_text(draft)
     with registry.write() as writing:
         writing.ensure_system(draft.system, actor)
-        for path, digest in definition.files().items():
-            writing.put_file(partial(draft.open, path), digest, draft.size_bytes(path))
-        return _record(registry, writing, new, parent, definition, _prompt_text(draft))
+        for file in files:
+            writing.put_file(*file)
+        return _record(registry, writing, new, parent, definition, prompt)
 
 
 def register_from(
@@ -240,8 +256,26 @@ def _secrets(draft: Draft, find_secrets: FindSecrets) -> list[str]:
     found: list[str] = []
     for path in sorted(draft.definition.files()):
         with draft.open(path) as stream:
-            found += find_secrets(path, stream.read(MAX_SCANNED_BYTES))
+            found += find_secrets(path, stream)
+    for component, settings in draft.definition.settings().items():
+        for key, line in _settings_lines(settings):
+            table, _, inner = key.partition(".")
+            is_run = (component, table) == ("code", "run")
+            place = f"[run] {inner}" if is_run else f"[{component}] {key}"
+            found += find_secrets(f"lockgate.toml {shown(place)}", BytesIO(line.encode()))
     return found
+
+
+def _settings_lines(value: Any, key: str = "", name: str = "") -> Iterator[tuple[str, str]]:
+    """Give each single value in settings: where it is, and a line as a person would write it."""
+    if isinstance(value, Mapping):
+        for inner, held in value.items():
+            yield from _settings_lines(held, f"{key}.{inner}" if key else inner, inner)
+    elif isinstance(value, list):
+        for number, held in enumerate(value, start=1):
+            yield from _settings_lines(held, f"{key}.{number}", name)
+    else:
+        yield key, f'{name} = "{value}"'
 
 
 def _prompt_text(draft: Draft) -> str:
@@ -249,7 +283,7 @@ def _prompt_text(draft: Draft) -> str:
     texts = []
     for path in sorted(prompt.paths()) if prompt else ():
         with draft.open(path) as stream:
-            texts.append(stream.read(MAX_SCANNED_BYTES).decode("utf-8", "replace"))
+            texts.append(stream.read(MAX_INDEXED_BYTES).decode("utf-8", "replace"))
     return "\n".join(texts)
 
 
@@ -258,5 +292,5 @@ def _stored_prompt_text(registry: Registry, definition: Definition) -> str:
     texts = []
     for _, digest in sorted(prompt.paths().items()) if prompt else ():
         with registry.objects.open(digest) as stream:
-            texts.append(stream.read(MAX_SCANNED_BYTES).decode("utf-8", "replace"))
+            texts.append(stream.read(MAX_INDEXED_BYTES).decode("utf-8", "replace"))
     return "\n".join(texts)

@@ -3,16 +3,19 @@
 - Vendor keys are known by their shape; other secrets by the word in front of them.
 - A placeholder, the name of a variable, plain words, a path or a digest is no secret.
 - What is found is shown masked; no secret of the same line is repeated.
+- A text is searched to its end, however long, a piece at a time.
 """
 
 from __future__ import annotations
 
 import codecs
+import io
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from lockgate.shown import shown
 
@@ -21,6 +24,12 @@ SCAN_BYTES = 1 << 20
 
 AROUND = 40
 """How many bytes of the line an excerpt shows on either side."""
+
+_OVERLAP = 64 * 1024
+"""How much of a piece is looked at again together with the next one: nothing that begins in it
+is longer, save a token without end, of which the beginning is enough."""
+_LOOK_BACK = 4 * 1024
+"""How much before what is looked at stays in sight: the telling word, and the line for people."""
 
 _HEAD = rb"(?<![A-Za-z0-9_-])"
 _TAIL = rb"(?![A-Za-z0-9_-])"
@@ -148,28 +157,60 @@ _DIGEST = re.compile(
 
 
 def find_secrets(path: str, data: bytes) -> list[SecretFound]:
-    """Return every place in a file that looks like a secret, in the order of its bytes.
+    """Return every place in some bytes that looks like a secret; see `secrets_in`."""
+    return list(secrets_in(path, io.BytesIO(data)))
+
+
+def secrets_in(path: str, stream: BinaryIO) -> Iterator[SecretFound]:
+    """Give every place in a file that looks like a secret, in the order of its bytes.
 
     Args:
         path: The file's path, for the report.
-        data: Its bytes. Of a binary file above 1 MiB only the first MiB is looked at, and only
-            for vendor keys.
+        stream: Its bytes; a few MiB of them are held at a time. Of a binary file above 1 MiB only
+            the first MiB is looked at, and only for vendor keys.
     """
-    data = _as_utf8(data)
-    is_large_binary = len(data) > SCAN_BYTES and b"\0" in data[:SCAN_BYTES]
-    if is_large_binary:
-        data = data[:SCAN_BYTES]
-    spans = list(_vendor_spans(data))
-    if not is_large_binary:
-        spans += _assigned_spans(data)
-    return _reports(path, data, _apart(spans))
+    pieces = _pieces(stream)
+    piece, window = next(pieces, b""), b""
+    following = next(pieces, b"")
+    if following and b"\0" in piece:
+        yield from _reports(path, 1, piece, _apart(list(_vendor_spans(piece))))
+        return
+    line, looked_at = 1, 0  # the window's first line, and how much of it is done with
+    while piece:
+        window += piece
+        until = max(len(window) - _OVERLAP, looked_at) if following else len(window)
+        spans = _apart([*_vendor_spans(window), *_assigned_spans(window)])
+        for span, found in zip(spans, _reports(path, line, window, spans), strict=True):
+            if looked_at <= span.start < until:
+                yield found
+        cut = max(until - _LOOK_BACK, 0)
+        line += window.count(b"\n", 0, cut)
+        window, looked_at = window[cut:], until - cut
+        piece, following = following, next(pieces, b"")
 
 
-def _as_utf8(data: bytes) -> bytes:
-    """Return UTF-16 text, which would hide every pattern, as UTF-8; anything else as it is."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace").encode("utf-8", "replace")
-    return data
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """Give a file a piece at a time; UTF-16, which would hide every pattern, as UTF-8."""
+    piece = _read(stream)
+    if not piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        while piece:
+            yield piece
+            piece = _read(stream)
+        return
+    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+    while piece:
+        following = _read(stream)
+        text = decoder.decode(piece, final=not following)
+        yield text.encode("utf-8", "replace") or b" "  # a piece of none would end the file
+        piece = following
+
+
+def _read(stream: BinaryIO) -> bytes:
+    """Return the next piece, as long as there is enough for it."""
+    read = bytearray()
+    while len(read) < SCAN_BYTES and (some := stream.read(SCAN_BYTES - len(read))):
+        read += some
+    return bytes(read)
 
 
 def _vendor_spans(data: bytes) -> Iterator[_Span]:
@@ -246,9 +287,9 @@ def _apart(spans: list[_Span]) -> list[_Span]:
     return kept
 
 
-def _reports(path: str, data: bytes, spans: list[_Span]) -> list[SecretFound]:
+def _reports(path: str, line: int, data: bytes, spans: list[_Span]) -> list[SecretFound]:
     found = []
-    line, counted = 1, 0
+    counted = 0
     for index, span in enumerate(spans):
         line += data.count(b"\n", counted, span.start)
         counted = span.start
