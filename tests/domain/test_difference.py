@@ -9,7 +9,6 @@ from lockgate.domain.components import Component, Definition
 from lockgate.domain.difference import (
     MAX_TEXT_LINES,
     difference,
-    line_counts,
     text_difference,
 )
 
@@ -130,9 +129,8 @@ def test_a_gap_between_changes_is_shown() -> None:
 
 
 def test_lines_that_came_are_whole() -> None:
-    """Added lines are marked as a whole and counted."""
+    """Added lines are marked as a whole."""
     assert marked("a", "a\nb\nc") == [" a", "+[b]", "+[c]"]
-    assert line_counts("a", "a\nb\nc") == (0, 2)
 
 
 def test_huge_texts_are_compared_as_wholes() -> None:

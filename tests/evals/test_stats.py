@@ -29,30 +29,6 @@ def test_the_statistics_need_no_numeric_library() -> None:
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize(
-    ("passes", "repeats", "flaky"),
-    [
-        (0, 0, False),
-        (0, 1, False),
-        (1, 1, False),
-        (0, 3, False),
-        (1, 3, True),
-        (2, 3, True),
-        (3, 3, False),
-    ],
-)
-def test_a_case_is_flaky_when_its_repeats_disagree(passes: int, repeats: int, flaky: bool) -> None:
-    """Some passes and some failures make a case flaky; one answer alone never does."""
-    assert stats.flaky(passes, repeats) is flaky
-
-
-@pytest.mark.parametrize(("passes", "repeats"), [(4, 3), (-1, 3), (0, -1)])
-def test_impossible_repeats_are_named(passes: int, repeats: int) -> None:
-    """There are never more passes than repeats."""
-    with pytest.raises(ValueError, match=f"passes must be from 0 to {repeats}, not {passes}"):
-        stats.flaky(passes, repeats)
-
-
 def test_slices_are_corrected_by_holm() -> None:
     """The smallest p-value counts once per slice, the next once less, and order is kept."""
     assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -121,7 +120,7 @@ def registered_body(done: Registered) -> dict[str, object]:
     """Return a registration as a JSON value."""
     return {
         "is_new": done.is_new,
-        "version": replace(done.version),
+        "version": done.version,
         "parent": done.parent.label if done.parent else None,
     }
 

@@ -224,9 +224,3 @@ def _word_lines(before: str, after: str) -> tuple[TextLine, TextLine]:
         if b2 > b1:
             right.append(("".join(new[b1:b2]), is_changed))
     return TextLine("-", tuple(left)), TextLine("+", tuple(right))
-
-
-def line_counts(before: str, after: str) -> tuple[int, int]:
-    """Return how many lines were removed and how many added."""
-    lines = text_difference(before, after, context=0)
-    return sum(line.sign == "-" for line in lines), sum(line.sign == "+" for line in lines)

@@ -30,10 +30,6 @@ from typing import Any
 
 from lockgate.domain.version import EPOCH
 
-ATTEMPT_KINDS = ("origin", "promote", "rollback", "rehearsal", "revert", "break_glass")
-SETTLEMENTS = ("empty", "live", "failed", "abandoned")
-OUTCOMES = ("pass", "fail", "inconclusive")
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:

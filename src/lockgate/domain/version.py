@@ -85,11 +85,6 @@ class Version:
     at: datetime = EPOCH
     seq: int = 0
 
-    @property
-    def is_release(self) -> bool:
-        """Whether the version may reach an environment that is not for rehearsals."""
-        return self.track == "release"
-
 
 @dataclass(frozen=True, slots=True)
 class Relative:

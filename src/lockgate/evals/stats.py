@@ -1,4 +1,4 @@
-"""The statistics of the gate in one place: intervals, paired tests, planning, repeats, slices.
+"""The statistics of the gate in one place: intervals, paired tests, planning, slices.
 
 - `bounds`: the interval of one score, and the bound behind all of them.
 - `paired`: candidate against live on the same cases.
@@ -35,7 +35,6 @@ __all__ = [
     "cases_needed",
     "discordance_rate",
     "fewest_cases_without_discordance",
-    "flaky",
     "holm",
     "live_interval",
     "p_not_worse",
@@ -48,17 +47,6 @@ __all__ = [
 
 FEWEST_SLICE_CASES = 59
 """A slice with fewer cases cannot prove a drop below 5 points even when no answer changed."""
-
-
-def flaky(passes: int, repeats: int) -> bool:
-    """Say whether a case passed in some of its repeats and failed in others.
-
-    Raises:
-        ValueError: The passes are not between 0 and the repeats.
-    """
-    if not 0 <= passes <= repeats:
-        raise ValueError(f"passes must be from 0 to {repeats}, not {passes}")
-    return 0 < passes < repeats
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
