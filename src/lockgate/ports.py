@@ -319,6 +319,11 @@ class Draft(Protocol):
         ...
 
     @property
+    def is_unclaimed_complete(self) -> bool:
+        """False when there are more such files than are named."""
+        ...
+
+    @property
     def locked_version(self) -> str | None:
         """The version id that lockgate.lock says this folder is."""
         ...

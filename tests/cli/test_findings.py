@@ -132,3 +132,21 @@ def test_a_policy_fits_80_columns(new: Desk) -> None:
     assert f"Europe/Berlin: {reason.strip()}" in told
     new.edit("policy.toml", "accept_claimed", "acept_claimed")
     narrow(new.done("policy"))
+
+
+def test_a_list_of_unclaimed_files_that_is_cut_short_says_so(
+    new: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond so many files nobody counts; `change` does not pretend to know them all."""
+    monkeypatch.setattr("lockgate.workspace.claims.MAX_UNCLAIMED", 10)
+    for number in range(10):
+        new.write(f"systems/desk/cache/{number}", "x")
+    said = new.done("change")
+    assert "⚠ 10 files that no component claims:" in said.out
+    assert "(+2 more)" in said.out
+    assert new.done("change", "--json").json["unclaimed_is_complete"] is True
+    new.write("systems/desk/cache/more", "x")
+    said = new.done("change")
+    assert "⚠ more than 10 files that no component claims:" in said.out
+    assert "(+2 or more)" in said.out
+    assert new.done("change", "--json").json["unclaimed_is_complete"] is False

@@ -41,9 +41,9 @@ def change_command(
         base = wiring.choose_version(at.registry, draft.system, parent) if parent else None
         changed = change(at.registry, draft, parent=base)
     if as_json:
-        emit(change_body(changed))
+        emit({**change_body(changed), "unclaimed_is_complete": draft.is_unclaimed_complete})
         return
-    show_change(changed)
+    show_change(changed, is_complete=draft.is_unclaimed_complete)
     if changed.is_empty:
         tell("next: edit the folder, then run this again")
     else:
@@ -70,8 +70,13 @@ def change_body(changed: Change) -> dict[str, object]:
     }
 
 
-def show_change(changed: Change) -> None:
-    """Print a change as people read it."""
+def show_change(changed: Change, *, is_complete: bool = True) -> None:
+    """Print a change as people read it.
+
+    Args:
+        changed: The folder against its parent.
+        is_complete: False when there are more unclaimed files than the change names.
+    """
     parent = changed.parent.label if changed.parent else "nothing registered yet"
     if changed.is_empty:
         say(f"{mark('pass')} {changed.system} is exactly {parent}")
@@ -85,9 +90,10 @@ def show_change(changed: Change) -> None:
     if changed.unclaimed:
         count = len(changed.unclaimed)
         claims = "files that no component claims" if count > 1 else "file that no component claims"
-        say(f"{mark('inconclusive')} {count} {claims}:")
+        more = "" if is_complete else "more than "
+        say(f"{mark('inconclusive')} {more}{count} {claims}:")
         for path in changed.unclaimed[:8]:
             say(f"    {shown(path)}")
         if count > 8:
-            say(f"    (+{count - 8} more)")
+            say(f"    (+{count - 8}{'' if is_complete else ' or'} more)")
         tell("hint: claim them in lockgate.toml, or list them under [ignore] files = [...]")
