@@ -150,3 +150,29 @@ def test_a_list_of_unclaimed_files_that_is_cut_short_says_so(
     assert "⚠ more than 10 files that no component claims:" in said.out
     assert "(+2 or more)" in said.out
     assert new.done("change", "--json").json["unclaimed_is_complete"] is False
+
+
+EXPLAINED = """\
+change    Edit the prompt, model, settings, tools or documents in the system's
+          folder. Nothing that anybody uses has changed yet.
+register  Compute the version's identity and keep owner, parent and reason.
+          What was registered never changes, so everybody talks about the same
+          thing.
+evaluate  Ask the registered version every case of the suites and keep every
+          answer. A version without a completed run has no number anybody could
+          trust.
+gate      Compare the runs with the policy and with what is live, and say why.
+          The rules were agreed on before this version existed.
+promote   Make the approved version live and keep the one before one step away.
+          Only a version that passed the gate for this environment can be
+          promoted.
+"""
+
+
+def test_ship_explains_its_steps_when_asked_to(new: Desk) -> None:
+    """Each step once, in order, as words: what it does and why there is no way around it."""
+    said = new.done("ship", "--to", "production", "-m", "First", "--explain")
+    lines = [line for line in narrow(said) if line in said.err and "v1 on desk" not in line]
+    assert "\n".join(lines) + "\n" == EXPLAINED
+    quiet = new.done("ship", "--to", "production")
+    assert "Nothing that anybody uses" not in quiet.err + quiet.out

@@ -21,6 +21,7 @@ from lockgate.cli.common import (
     say,
     system_option,
     tell,
+    wrapped,
 )
 from lockgate.cli.evaluate import choose_candidate
 from lockgate.cli.exits import fail
@@ -153,6 +154,7 @@ def show_promoted(done: Promoted) -> None:
 @click.option("--reverting", metavar="V", help="State that this reverts what is live.")
 @click.option("--keep-secrets", metavar="REASON", help="Register in spite of the secret check.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 1000), help="How many questions at once.")
+@click.option("--explain", is_flag=True, help="Say of each step what it does, and why.")
 @folder_option
 @system_option
 @registry_option
@@ -164,6 +166,7 @@ def ship_command(
     reverting: str | None,
     keep_secrets: str | None,
     jobs: int | None,
+    explain: bool,
     folder: str | None,
     system: str | None,
     registry: str | None,
@@ -194,7 +197,8 @@ def ship_command(
         done: list[dict[str, object]] = []
         label = ""
         try:
-            for step in _runs_followed(at, draft.system, steps, as_json):
+            told = _explained(steps) if explain else steps
+            for step in _runs_followed(at, draft.system, told, as_json):
                 done.append(_step_body(step))
                 if step.step == "register":
                     label = step.result.version.label
@@ -207,6 +211,19 @@ def ship_command(
     if as_json:
         emit({"steps": done})
     return 0
+
+
+def _explained(steps: Iterator[ShipStep]) -> Iterator[ShipStep]:
+    """Say of each step what it does and why, the first time it comes."""
+    from lockgate.domain.guide import STEPS
+
+    guide = {step.name: step for step in STEPS}
+    for step in steps:
+        about = guide.pop(step.step, None)
+        if about is not None:
+            for number, line in enumerate(wrapped(f"{about.does} {about.because}", 69)):
+                tell(f"{'' if number else about.name:<9} {line}")
+        yield step
 
 
 def _runs_followed(
