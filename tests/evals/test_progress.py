@@ -94,6 +94,22 @@ def test_wins_losses_and_ties_count_cases_that_both_answered() -> None:
     assert (f1.won, f1.lost, f1.tied, f1.baseline) == (0, 0, 0, None)
 
 
+def test_a_case_that_is_asked_again_counts_once_by_its_mean() -> None:
+    """Two answers to one case are one win, one loss or one tie, as they are at the gate."""
+    board = Scoreboard(SUITE, {"accuracy": {"t1": 0.0, "t2": 1.0, "t3": 0.5}})
+    for case in ("t1", "t2", "t3"):
+        board.add(answer(case, 1.0))
+    for case in ("t1", "t2", "t3"):
+        board.add(answer(case, 0.0))
+    (accuracy, _) = board.tallies()
+    assert (accuracy.won, accuracy.lost, accuracy.tied) == (1, 1, 1)
+    assert (accuracy.value, accuracy.baseline) == (0.5, 0.5)
+    alone = Scoreboard(SUITE)
+    for case in ("t1", "t2", "t3"):
+        alone.add(answer(case, 0.5))
+    assert accuracy.interval == alone.tallies()[0].interval
+
+
 def test_a_difference_by_rounding_is_a_tie() -> None:
     """Two means of the same answers are the same."""
     board = Scoreboard(SUITE, {"accuracy": {"t1": 0.3}})

@@ -66,7 +66,9 @@ class TestALimitOnTheValue:
         """The reason gives value, interval, limit and number of cases."""
         finding = one(rule(min=0.8), rights(17, 20))
         assert (finding.rule, finding.outcome, finding.hint) == ("triage accuracy", "pass", "")
-        assert finding.reason == ".850 [.65 .96], at least .800, 20 cases"
+        assert (
+            finding.reason == ".850 [.65 .96], at least .800, 20 cases, judged on the score alone"
+        )
         assert finding.numbers is not None
         numbers = dict(finding.numbers)
         assert (numbers.pop("lower"), numbers.pop("upper")) == (
@@ -87,7 +89,9 @@ class TestALimitOnTheValue:
         """The hint leads to the cases that went wrong, of this very version."""
         finding = one(rule(min=0.9), rights(17, 20))
         assert finding.outcome == "fail"
-        assert finding.reason == ".850 [.65 .96], at least .900, 20 cases"
+        assert (
+            finding.reason == ".850 [.65 .96], at least .900, 20 cases, judged on the score alone"
+        )
         assert finding.hint == "`lockgate show v2 --failing` lists the cases that went wrong"
 
     @pytest.mark.parametrize("score", [0.1, 0.3, 0.6, 0.7, 0.8, 0.9])
@@ -108,7 +112,7 @@ class TestALimitOnTheValue:
         finding = one(rule(max=0.5), rights(11, 20))
         assert (finding.outcome, finding.reason) == (
             "fail",
-            ".550 [.34 .75], at most .500, 20 cases",
+            ".550 [.34 .75], at most .500, 20 cases, judged on the score alone",
         )
 
     def test_may_have_both_sides(self) -> None:
@@ -116,7 +120,9 @@ class TestALimitOnTheValue:
         both = rule(min=0.5, max=0.6)
         outcomes = [one(both, rights(n, 20)).outcome for n in (9, 10, 12, 13)]
         assert outcomes == ["fail", "pass", "pass", "fail"]
-        assert one(both, rights(11, 20)).reason.endswith("at least .500 and at most .600, 20 cases")
+        assert one(both, rights(11, 20)).reason.endswith(
+            "at least .500 and at most .600, 20 cases, judged on the score alone"
+        )
 
     def test_weighs_cases_as_the_suite_says(self) -> None:
         """A case of weight 9 counts as nine."""
@@ -153,13 +159,27 @@ class TestALimitWithConfidence:
         assert finding.hint.startswith("about ")
         assert finding.hint.endswith(" more cases would settle it if the score stays the same")
         more = int(finding.hint.split()[1])
-        assert 100 < more < 400
+        assert 30 < more < 150
 
     def test_more_cases_do_settle_it(self) -> None:
         """The number it names is not far from the truth."""
         more = int(one(rule(min=0.8, confidence=0.95), rights(85, 100)).hint.split()[1])
         n = 100 + more
         assert one(rule(min=0.8, confidence=0.95), rights(round(0.85 * n), n)).outcome == "pass"
+
+    @pytest.mark.parametrize(
+        ("right", "least", "more"), [(4, 0.6, 2), (4, 0.5, 1), (20, 0.99, 279)]
+    )
+    def test_the_fewest_cases_that_settle_a_count_are_named(
+        self, right: int, least: float, more: int
+    ) -> None:
+        """All of a few right: as many more as the exact bound needs, and one fewer is too few."""
+        asked = rule(min=least, confidence=0.95)
+        hint = one(asked, rights(right, right)).hint
+        assert hint == f"about {more} more cases would settle it if the score stays the same"
+        n = right + more
+        assert one(asked, rights(n, n)).outcome == "pass"
+        assert one(asked, rights(n - 1, n - 1)).outcome == "inconclusive"
 
     def test_no_more_cases_help_a_score_that_is_below(self) -> None:
         """Below the limit, more of the same would only make it clearer."""
@@ -232,7 +252,10 @@ class TestADrop:
         theirs = pool([1.0, 0.0, 0.0] + [1.0] * 17)
         finding = one(rule(max_drop=0.05), ours, theirs)
         assert finding.outcome == "pass"
-        assert finding.reason == "+.050, allowed -.050; won 2, lost 1, tied 17 against v1"
+        assert (
+            finding.reason
+            == "+.050, allowed -.050; won 2, lost 1, tied 17 against v1; judged on the score alone"
+        )
         assert finding.numbers is not None
         assert (finding.numbers["won"], finding.numbers["lost"], finding.numbers["tied"]) == (
             2,
@@ -245,7 +268,7 @@ class TestADrop:
         finding = one(rule(max_drop=0.05), rights(14, 20), rights(16, 20))
         assert (finding.outcome, finding.reason) == (
             "fail",
-            "-.100, allowed -.050; won 0, lost 2, tied 18 against v1",
+            "-.100, allowed -.050; won 0, lost 2, tied 18 against v1; judged on the score alone",
         )
         assert finding.hint == "`lockgate diff v1 v2` shows the change and the lost cases"
 
@@ -271,7 +294,10 @@ class TestADrop:
         theirs = pool([1.0, 0.0, 1.0, None])
         against = Baseline("v1", theirs, is_same_definition=False)
         (finding,) = judge(rule(max_drop=0.05), suite_of(4), "v2", ours, against)
-        assert finding.reason == "+.500, allowed -.050; won 1, lost 0, tied 1 against v1"
+        assert (
+            finding.reason
+            == "+.500, allowed -.050; won 1, lost 0, tied 1 against v1; judged on the score alone"
+        )
 
     def test_without_a_common_case_fails_and_names_what_to_run(self) -> None:
         """What was never compared is not within any limit."""

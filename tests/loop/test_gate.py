@@ -42,7 +42,11 @@ def test_a_pass_names_every_rule_with_its_numbers(world: World) -> None:
         ("contents here", "pass", "2 files"),
         ("contains live", "skipped", "nothing is live in staging"),
         ("triage evaluated", "pass", "1 completed run on 20 cases, 0 errors, at most 0"),
-        ("triage accuracy", "pass", ".800 [.59 .93], at least .600, 20 cases"),
+        (
+            "triage accuracy",
+            "pass",
+            ".800 [.59 .93], at least .600, 20 cases, judged on the score alone",
+        ),
         (
             "triage accuracy drop",
             "skipped",
@@ -90,7 +94,7 @@ def test_too_low_a_score_fails_with_a_hint_for_this_version(world: World) -> Non
     assert (decision.outcome, decision.promotable) == ("fail", False)
     (failed,) = decision.obstacles()
     assert failed.rule == "triage accuracy"
-    assert failed.reason == ".550 [.34 .75], at least .600, 20 cases"
+    assert failed.reason == ".550 [.34 .75], at least .600, 20 cases, judged on the score alone"
     assert failed.hint == "`lockgate show v1 --failing` lists the cases that went wrong"
 
 
@@ -101,7 +105,10 @@ def test_a_drop_against_what_is_live_fails_although_the_limit_is_met(world: Worl
     decision = world.decide(world.evaluated(15))
     (failed,) = decision.obstacles()
     assert failed.rule == "triage accuracy drop"
-    assert failed.reason == "-.150, allowed -.100; won 0, lost 3, tied 17 against v1"
+    assert (
+        failed.reason
+        == "-.150, allowed -.100; won 0, lost 3, tied 17 against v1; judged on the score alone"
+    )
     assert failed.hint == "`lockgate diff v1 v2` shows the change and the lost cases"
 
 
@@ -250,7 +257,9 @@ class TestTheOrder:
         world.evaluate(rehearsal)
         failed = world.decide(rehearsal)
         assert failed.outcome == "fail"
-        assert said(failed, "triage accuracy").reason.endswith("at least .700, 20 cases")
+        assert said(failed, "triage accuracy").reason.endswith(
+            "at least .700, 20 cases, judged on the score alone"
+        )
         release = world.register()
         world.evaluate(release)
         assert world.decide(release).outcome == "pass"
@@ -388,7 +397,7 @@ class TestRuns:
         decision = world.decide(version)
         assert decision.outcome == "fail"
         assert said(decision, "triage accuracy").reason == (
-            ".850 [.70 .94], at least .900, 20 cases"
+            ".850 [.70 .94], at least .900, 20 cases, judged on the score alone"
         )
         assert said(decision, "triage evaluated").reason == (
             "2 completed runs on 20 cases, 0 errors, at most 0"
@@ -404,7 +413,7 @@ class TestRuns:
         world.answers = settled_answer
         decision = world.decide(world.evaluated(16, prompt="Anew.\n"))
         assert said(decision, "triage accuracy drop").reason == (
-            "-.100, allowed -.100; won 0, lost 4, tied 16 against v1"
+            "-.100, allowed -.100; won 0, lost 4, tied 16 against v1; judged on the score alone"
         )
         assert len(decision.runs) == 3
 

@@ -1,6 +1,7 @@
 """What a run says of itself while it is going: counts, live scores, wins and losses, failures.
 
 - Live intervals are approximations for the eye; decisions are made from the completed run alone.
+- A case counts once however often it was asked, by its mean so far, as it does at the gate.
 - A comparison counts only cases that both versions answered.
 """
 
@@ -70,7 +71,8 @@ class Progress:
 
 @dataclass
 class _Count:
-    n: int = 0
+    cases: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """The sum of each case's scores so far, and how many they are."""
     total: float = 0.0
     squares: float = 0.0
     baseline: float = 0.0
@@ -106,19 +108,12 @@ class Scoreboard:
 
     def _count(self, metric: str, case: str, score: float) -> None:
         count = self._counts.setdefault(metric, _Count())
-        count.n += 1
-        count.total += score
-        count.squares += score * score
         other = self.baseline.get(metric, {}).get(case) if self.baseline else None
-        if other is None:
-            return
-        count.baseline += other
-        if score > other + SAME:
-            count.won += 1
-        elif score < other - SAME:
-            count.lost += 1
-        else:
-            count.tied += 1
+        total, times = count.cases.get(case, (0.0, 0))
+        if times:
+            _weigh(count, total / times, other, -1)
+        count.cases[case] = (total + score, times + 1)
+        _weigh(count, (total + score) / (times + 1), other, 1)
 
     def _failing(self, answer: Answer, scores: Mapping[str, float]) -> Failing:
         case = self.suite.by_id[answer.case]
@@ -134,12 +129,12 @@ class Scoreboard:
             count = self._counts.get(metric)
             if count is None:
                 continue
-            compared = count.won + count.lost + count.tied
+            n, compared = len(count.cases), count.won + count.lost + count.tied
             found.append(
                 Tally(
                     metric,
-                    count.total / count.n,
-                    live_interval(count.n, count.total, count.squares),
+                    count.total / n,
+                    live_interval(n, count.total, count.squares),
                     count.baseline / compared if compared else None,
                     count.won,
                     count.lost,
@@ -153,3 +148,18 @@ class Scoreboard:
         if not self._latencies:
             return None
         return self._latencies[-(-len(self._latencies) * 95 // 100) - 1]
+
+
+def _weigh(count: _Count, mean: float, other: float | None, by: int) -> None:
+    """Add a case's mean to what is counted, or take it away again: `by` is 1 or -1."""
+    count.total += by * mean
+    count.squares += by * mean * mean
+    if other is None:
+        return
+    count.baseline += by * other
+    if mean > other + SAME:
+        count.won += by
+    elif mean < other - SAME:
+        count.lost += by
+    else:
+        count.tied += by

@@ -2,6 +2,7 @@
 
 - A limit with `confidence` is judged on its interval: the whole interval must lie on one side.
 - A drop is judged case by case against what is live, over the cases both answered.
+- Without `confidence` the score alone is judged, and the reason says so.
 - An identical definition has not dropped; that needs no statistics.
 - With nothing live there is nothing to compare with: the limit is skipped and says so.
 - The reason always gives the numbers, and what would settle an open question.
@@ -23,6 +24,7 @@ from lockgate.evals.metrics import metric_value
 from lockgate.evals.progress import SAME
 from lockgate.evals.stats import (
     Interval,
+    binomial_interval,
     cases_needed,
     discordance_rate,
     fewest_cases_without_discordance,
@@ -30,6 +32,10 @@ from lockgate.evals.stats import (
     score_interval,
     smallest_visible_drop,
 )
+
+ALONE = "judged on the score alone"
+MOST_CASES = 1 << 20
+"""Beyond this nobody looks for how many cases would settle it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ def judge(
 
 
 def _limits(rule: Rule, suite: Suite, label: str, candidate: CaseScores, value: float) -> Finding:
-    interval, n = None, len(candidate.latencies_ms)
+    interval, weights, n = None, None, len(candidate.latencies_ms)
     if is_score(rule.metric):
         scores, weights = _weighted(suite, candidate.scores[rule.metric])
         n = len(scores)
@@ -100,9 +106,12 @@ def _limits(rule: Rule, suite: Suite, label: str, candidate: CaseScores, value: 
     if interval is not None:
         shown += f" {figures.interval(interval.lower, interval.upper)}"
     reason = f"{shown}, {_limit_text(rule)}, {n} {'cases' if interval else 'answers'}"
+    if interval is not None and rule.confidence is None:
+        reason += f", {ALONE}"
     hint = ""
     if outcome == "inconclusive" and rule.min is not None:
-        hint = _more_for_limit(value, rule.min, rule.confidence or 0.95, n)
+        is_count = set(candidate.scores[rule.metric].values()) <= {0.0, 1.0} and weights is None
+        hint = _more_for_limit(value, rule.min, rule.confidence or 0.95, n, is_count)
     elif outcome == "fail":
         hint = f"`lockgate show {label} --failing` lists the cases that went wrong"
     return Finding(
@@ -143,13 +152,31 @@ def _limit_text(rule: Rule) -> str:
     return " and ".join(parts)
 
 
-def _more_for_limit(value: float, limit: float, confidence: float, n: int) -> str:
+def _more_for_limit(value: float, limit: float, confidence: float, n: int, is_count: bool) -> str:
     distance = value - limit
     if distance <= 0:
         return f"the score is not above {figures.score(limit)}: improve the version"
-    # A 0/1 score is a comparison with a constant: its variance stands for the discordance.
-    needed = cases_needed(max(value * (1 - value), 0.01), distance, 0.05, confidence)
+    if is_count:
+        needed = _fewest_that_clear(value, limit, confidence, n)
+    else:  # compared with a constant: the largest variance there is stands for the discordance
+        needed = cases_needed(max(value * (1 - value), 0.01), distance, 0.05, confidence)
     return f"about {max(needed - n, 1)} more cases would settle it if the score stays the same"
+
+
+def _fewest_that_clear(share: float, limit: float, confidence: float, n: int) -> int:
+    """Return how many cases at a share of right ones prove a rate above a limit, nearly."""
+
+    def clears(cases: int) -> bool:
+        right = int(share * cases + SAME)
+        return binomial_interval(right, cases, confidence).lower > limit
+
+    low, high = n, 2 * n
+    while not clears(high) and high < MOST_CASES:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if clears(middle) else (middle, high)
+    return high
 
 
 def _drop(
@@ -199,6 +226,8 @@ def _drop(
         if outcome == "inconclusive":
             hint = _more_for_drop(paired, rate, allowed, confidence, numbers)
     reason = f"{reason}, allowed {figures.signed(-allowed)}; {counts}"
+    if paired.interval is None:
+        reason += f"; {ALONE}"
     if outcome == "fail":
         hint = f"`lockgate diff {baseline.label} {label}` shows the change and the lost cases"
     return Finding(name, outcome, reason, hint, numbers)
