@@ -160,7 +160,7 @@ class TestTheDecision:
         assert error.what == "the gate did not pass v1 for production: fail"
         assert error.problems == (
             "staging: this definition was never promoted to staging by a passing gate",
-            "triage accuracy: .600 [.39 .79], at least .700, 20 cases",
+            "triage accuracy: .600 [.39 .79], at least .700, 20 cases, judged on the score alone",
         )
         assert error.hint == "`lockgate promote v1 --to staging`"
 
