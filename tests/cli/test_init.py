@@ -240,6 +240,14 @@ def test_no_command_of_the_demo_is_broken_over_lines(demo: Demo) -> None:
         assert len(line) <= 82 or line.startswith("  $ "), line
 
 
+def test_the_hints_of_the_demo_name_the_system(demo: Demo) -> None:
+    """Commands in the story work where the story was left: in a registry of two systems."""
+    hinted = re.findall(r"hint: .*?`lockgate (.*?)`", demo.out)
+    assert len(hinted) > 10
+    assert all(" -s support-desk" in one or " -s enquiry-filter" in one for one in hinted)
+    assert process("diff", "v3", "v4", "-s", "support-desk", cwd=demo.root).returncode == 0
+
+
 def test_a_demo_that_is_stopped_is_not_told_as_a_refusal(tmp_path: Path) -> None:
     """Ctrl-C ends the story with exit 130, and the hint begins it anew."""
     process = subprocess.Popen(

@@ -226,7 +226,8 @@ def test_gate(new: Desk) -> None:
   ✔ contents here       4 files
   · contains live       nothing is live in staging
   ✔ desk evaluated      1 completed run on 16 cases, 0 errors, at most 0
-  ✔ desk accuracy       .875 [.65 .98], at least .600, 16 cases
+  ✔ desk accuracy       .875 [.65 .98], at least .600, 16 cases, judged on the
+                        score alone
   · desk accuracy drop  nothing is live there, so there is nothing to drop from
   ✔ decision stands     until WHEN
   ✔ approval            none needed
@@ -266,11 +267,12 @@ def test_gate_that_refuses(busy: Desk) -> None:
   ✔ contents here       4 files
   ✔ contains live       v2 is its parent
   ✔ desk evaluated      1 completed run on 16 cases, 0 errors, at most 0
-  ⚠ desk accuracy       .375 [.17 .61], at least .600, 16 cases
+  ⚠ desk accuracy       .375 [.17 .61], at least .600, 16 cases, judged on the
+                        score alone
     hint: the score is not above .600: improve the version
   ✖ desk accuracy drop  -.562 [-.773 -.226], allowed -.100; won 0, lost 9, tied
                         7 against v2; smallest visible drop about .561
-    hint: `lockgate diff v2 v3` shows the change and the lost cases
+    hint: `lockgate diff v2 v3 -s desk` shows the change and the lost cases
 """
     )
     body = busy("gate", "--to", "staging", "-s", "desk", "--json").json
@@ -279,7 +281,7 @@ def test_gate_that_refuses(busy: Desk) -> None:
     drop = body["decision"]["findings"][-1]
     assert (drop["rule"], drop["outcome"]) == ("desk accuracy drop", "fail")
     assert (drop["numbers"]["won"], drop["numbers"]["lost"]) == (0, 9)
-    assert busy.follow(said, cwd=busy.root / "systems/desk").code == 0
+    assert busy.follow(said).code == 0
 
 
 def test_too_little_evidence(new: Desk) -> None:
@@ -294,7 +296,7 @@ def test_too_little_evidence(new: Desk) -> None:
     assert said.code == 4
     assert said.out.startswith("⚠ gate: v1 to staging inconclusive\n")
     assert "  ⚠ desk accuracy       .875 [.65 .98], at least .800, 16 cases\n" in said.out
-    assert said.hint == "about 138 more cases would settle it if the score stays the same"
+    assert said.hint == "about 72 more cases would settle it if the score stays the same"
     assert new("gate", "--to", "staging", "--json").json["exit_code"] == 4
     promoted = new("promote", "--to", "staging")
     assert promoted == Said(
@@ -302,7 +304,7 @@ def test_too_little_evidence(new: Desk) -> None:
         "",
         "error: the gate did not pass v1 for staging: inconclusive\n"
         "  - desk accuracy: .875 [.65 .98], at least .800, 16 cases\n"
-        "hint: about 138 more cases would settle it if the score stays the same\n",
+        "hint: about 72 more cases would settle it if the score stays the same\n",
     )
     assert new("ship", "--to", "staging") == Said(
         4, new("ship", "--to", "staging").out, promoted.err

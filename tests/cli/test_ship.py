@@ -28,7 +28,8 @@ def test_ship_walks_the_loop_through_what_is_required(new: Desk) -> None:
   ✔ contents here       4 files
   · contains live       nothing is live in staging
   ✔ desk evaluated      1 completed run on 16 cases, 0 errors, at most 0
-  ✔ desk accuracy       .875 [.65 .98], at least .600, 16 cases
+  ✔ desk accuracy       .875 [.65 .98], at least .600, 16 cases, judged on the
+                        score alone
   · desk accuracy drop  nothing is live there, so there is nothing to drop from
 ✔ v1 is live in staging  generation 1
 ✔ evaluated already, nothing to run for production
@@ -38,7 +39,8 @@ def test_ship_walks_the_loop_through_what_is_required(new: Desk) -> None:
   · contains live       nothing is live in production
   ✔ staging             promoted there as generation 1, same definition
   ✔ desk evaluated      1 completed run on 16 cases, 0 errors, at most 0
-  ✔ desk accuracy       .875 [.65 .98], at least .700, 16 cases
+  ✔ desk accuracy       .875 [.65 .98], at least .700, 16 cases, judged on the
+                        score alone
   · desk accuracy drop  nothing is live there, so there is nothing to drop from
 ✔ v1 is live in production  generation 1
 """
@@ -136,7 +138,7 @@ def test_ship_stops_where_the_gate_refuses(busy: Desk) -> None:
         "error: the gate did not pass v3 for staging: fail",
         "  - desk accuracy drop: -.562 [-.773 -.226], allowed -.100; won 0, lost 9, tied 7 against "
         "v2; smallest visible drop about .561",
-        "hint: `lockgate diff v2 v3` shows the change and the lost cases",
+        "hint: `lockgate diff v2 v3 -s desk` shows the change and the lost cases",
     ]
     assert busy.labels() == ["v3", "v2", "x1", "v1"]
     again = busy("ship", "-s", "desk", "--to", "production")

@@ -92,10 +92,10 @@ def test_an_experiment_reaches_no_environment(busy: Desk, step: str, environment
         1,
         "",
         "error: `x1` is an experiment: it reaches no environment\n"
-        "hint: make a winner a release: `lockgate register --from x1 -m REASON`\n",
+        "hint: make a winner a release: `lockgate register --from x1 -m REASON -s desk`\n",
     )
     assert busy.state() == before
-    assert busy.follow(said, cwd=busy.root / "systems/desk").code == 0
+    assert busy.follow(said).code == 0
 
 
 def test_the_score_of_an_experiment_is_no_evidence_for_its_release(busy: Desk) -> None:
@@ -117,7 +117,7 @@ def test_an_empty_change_is_refused(busy: Desk) -> None:
     assert said.err.startswith("error: an empty change: this is exactly `v2`, its parent\n")
     assert busy("register", "-s", "desk", "--parent", "v2", "-m", "again").code == 1
     assert busy.state() == before
-    assert busy.follow(said, cwd=busy.root / "systems/desk").code == 0
+    assert busy.follow(said).code == 0
 
 
 def test_a_release_needs_a_reason(new: Desk) -> None:
@@ -235,7 +235,7 @@ def test_what_the_gate_refused_cannot_be_approved(busy: Desk) -> None:
     said = busy("approve", "v3", *TO, **busy.signing("ml-lead"))
     assert said.code == 1
     assert said.err.startswith("error: the gate said fail: there is nothing to approve\n")
-    assert busy.follow(said, cwd=busy.root / "systems/desk").code == 0
+    assert busy.follow(said).code == 0
 
 
 def test_a_decision_that_no_longer_stands_cannot_be_approved(busy: Desk) -> None:
@@ -247,7 +247,7 @@ def test_a_decision_that_no_longer_stands_cannot_be_approved(busy: Desk) -> None
     said = busy("approve", "v2", *TO, **busy.signing("ml-lead"))
     assert said.code == 1
     assert "no longer stands: something else is live now" in said.err
-    assert busy.follow(said, cwd=busy.root / "systems/desk").code == 1
+    assert busy.follow(said).code == 1
 
 
 def test_a_run_that_has_ended_is_not_resumed(busy: Desk) -> None:

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from lockgate.ports import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
+SYSTEM = "lockgate.system"
+"""Where a command that takes no -s notes in click's context which system it tells about."""
+_SYSTEM_COMMAND = re.compile(
+    "`lockgate (?:change|register|evaluate|gate|promote|ship|approve|reject|rollback|settle|hold"
+    "|lift|status|log|tree|search|show|diff|why) [^`]*`"
+)
 _GLUE = "\x00"
 """Stands for a space that no line is broken at; `shown()` leaves none of its own."""
 
@@ -132,6 +138,32 @@ def plain(text: str) -> str:
     return text.encode(sys.stdout.encoding or "ascii", "replace").decode(
         sys.stdout.encoding or "ascii"
     )
+
+
+def asked_system() -> str | None:
+    """Return the system that a person named with -s; `None` where the folder says which."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return None
+    named = context.meta.get(SYSTEM) or context.params.get("system")
+    return named if isinstance(named, str) else None
+
+
+def with_system(hint: str, system: str | None) -> str:
+    """Return a hint whose commands name the system too, for where a person had to name it.
+
+    What refuses knows the system and not where the person stands: only here is it known whether
+    the command would find the system by itself.
+    """
+    if not system:
+        return hint
+
+    def named(match: re.Match[str]) -> str:
+        words = match[0].strip("`").split()
+        has_system = "-s" in words or "--system" in words or "--proposal" in words
+        return match[0] if has_system else f"{match[0][:-1]} -s {system}`"
+
+    return _SYSTEM_COMMAND.sub(named, hint)
 
 
 def wrapped(text: str, width: int, *, items: bool = False) -> list[str]:

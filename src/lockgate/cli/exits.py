@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
     try:
         return _invoke(arguments)
     except LockgateError as error:
-        return fail(error, as_json="--json" in arguments)
+        return fail(error, as_json="--json" in arguments, system=_system_in(arguments))
     except BrokenPipeError:
         # Whoever read our output went away; a second complaint at exit helps nobody.
         null = os.open(os.devnull, os.O_WRONLY)
@@ -56,24 +56,42 @@ def run(arguments: list[str]) -> int:
         return BROKEN_PIPE
 
 
-def fail(error: LockgateError, *, as_json: bool, data: dict[str, object] | None = None) -> int:
+def fail(
+    error: LockgateError,
+    *,
+    as_json: bool,
+    data: dict[str, object] | None = None,
+    system: str | None = None,
+) -> int:
     """Tell an error: words on stderr, and with `--json` one value on stdout.
 
     Args:
         error: What happened.
         as_json: Whether stdout gets it as well.
         data: What the command has to say besides, in the same value.
+        system: The system that was named with -s; the hint's commands then name it too.
 
     Returns:
         The error's exit code.
     """
+    from lockgate.cli.common import asked_system, emit, with_system
+
+    hint = with_system(error.hint, system or asked_system())
     with contextlib.suppress(OSError):
         if as_json:
-            from lockgate.cli.common import emit
-
-            emit({**(data or {}), **_body(error)})
-        _words(error)
+            emit({**(data or {}), **_body(error, hint)})
+        _words(error, hint)
     return error.exit_code
+
+
+def _system_in(arguments: list[str]) -> str | None:
+    """Return what stands after -s or --system in the words of a command."""
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word in ("-s", "--system"):
+            return following
+        if word.startswith("--system="):
+            return word.partition("=")[2]
+    return None
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -171,16 +189,16 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _body(error: LockgateError) -> dict[str, object]:
+def _body(error: LockgateError, hint: str) -> dict[str, object]:
     return {
         "error": error.what,
         "problems": list(error.problems),
-        "hint": error.hint,
+        "hint": hint,
         "exit_code": error.exit_code,
     }
 
 
-def _words(error: LockgateError) -> None:
+def _words(error: LockgateError, hint: str) -> None:
     from lockgate.cli.common import plain
 
     colour = _colour()
@@ -188,6 +206,6 @@ def _words(error: LockgateError) -> None:
     click.echo(plain(shown(error.what)), err=True, color=colour)
     for problem in error.problems:
         click.echo(f"  - {plain(shown(problem))}", err=True, color=colour)
-    if error.hint:
+    if hint:
         click.secho("hint: ", fg="cyan", err=True, nl=False, color=colour)
-        click.echo(plain(shown(error.hint)), err=True, color=colour)
+        click.echo(plain(shown(hint)), err=True, color=colour)

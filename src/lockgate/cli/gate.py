@@ -9,6 +9,7 @@ import click
 from lockgate import wiring
 from lockgate.cli.common import (
     Desk,
+    asked_system,
     desk,
     emit,
     json_option,
@@ -17,6 +18,7 @@ from lockgate.cli.common import (
     say,
     system_option,
     tell,
+    with_system,
     wrapped,
 )
 from lockgate.cli.evaluate import choose_candidate
@@ -87,7 +89,7 @@ def gate_command(
         if is_live:
             tell(f"{candidate.label} is live in {environment} already: there is nothing to promote")
         else:
-            tell(next_line(decision, candidate, target, extra))
+            tell(with_system(next_line(decision, candidate, target, extra), asked_system()))
     return code
 
 
@@ -155,7 +157,9 @@ def show_finding(finding: Finding, width: int = USUAL_NAME) -> None:
     for line in lines:
         say(f"{'':<{indent}}{line}")
     if finding.hint and finding.outcome in ("fail", "inconclusive", "waiting"):
-        for number, line in enumerate(wrapped(finding.hint, WIDTH - 10)):
+        for number, line in enumerate(
+            wrapped(with_system(finding.hint, asked_system()), WIDTH - 10)
+        ):
             say(f"    {'      ' if number else 'hint: '}{line}", dim=True)
 
 

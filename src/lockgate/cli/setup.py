@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +14,18 @@ import click
 from lockgate import wiring
 from lockgate.cli.applied import apply_new_suites, apply_policy_file
 from lockgate.cli.change import show_change
-from lockgate.cli.common import Desk, emit, json_option, mark, say, tell, wrapped
+from lockgate.cli.common import (
+    SYSTEM,
+    Desk,
+    asked_system,
+    emit,
+    json_option,
+    mark,
+    say,
+    tell,
+    with_system,
+    wrapped,
+)
 from lockgate.cli.gate import name_width, show_decision, show_finding
 from lockgate.cli.live import show_run
 from lockgate.cli.promote import show_promoted
@@ -209,9 +221,14 @@ def _body(event: Event) -> dict[str, object]:
     }
 
 
+_SYSTEM = re.compile(r" -s ([a-z0-9-]+)")
+
+
 def _tell_event(event: Event) -> None:
     if event.command:
         say(f"  $ {event.command}", dim=True)
+        # What would be typed names the system, and so do the hints that follow.
+        click.get_current_context().meta[SYSTEM] = _SYSTEM.findall(event.command)[0]
     if event.kind == "refused":
         error = event.result
         state = "waiting" if error.exit_code == 7 else "fail"
@@ -219,7 +236,7 @@ def _tell_event(event: Event) -> None:
         for problem in error.problems:
             _wrap("    ", problem)
         if error.hint:
-            _wrap("    hint: ", error.hint)
+            _wrap("    hint: ", with_system(error.hint, asked_system()))
     elif event.kind == "change":
         show_change(event.result)
     elif event.kind == "register":
