@@ -121,6 +121,7 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
         "lockgate log",
         "lockgate tree",
         "lockgate show v2",
+        "lockgate show v2 --definition | sha256sum",
         "lockgate diff v1 v2",
         "lockgate search TEXT",
         "lockgate why production",
@@ -129,6 +130,9 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
     ):
         shell(line, cwd=desk)
         ran.add(line)
+    version = json.loads(shell("lockgate show v2 --json", cwd=desk))["version"]
+    hashed = shell("lockgate show v2 --definition | sha256sum", cwd=desk)
+    assert hashed == f"{version['definition']}  -\n"
     waiting = subprocess.run(
         [sys.executable, "-m", "lockgate", "gate", "v2", "--to", "production"],
         cwd=desk,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
+
 import pytest
 
 from cli.desks import Desk, Said
@@ -176,3 +179,59 @@ def test_ship_explains_its_steps_when_asked_to(new: Desk) -> None:
     assert "\n".join(lines) + "\n" == EXPLAINED
     quiet = new.done("ship", "--to", "production")
     assert "Nothing that anybody uses" not in quiet.err + quiet.out
+
+
+def test_the_bytes_of_a_definition_can_be_hashed_by_a_stranger(busy: Desk) -> None:
+    """`show V --definition` gives what the digest is of: no newline, no colour, nothing else."""
+    for version in ("v1", "x1", "staging"):
+        told = busy.done("show", version, "-s", "desk", "--json").json["version"]
+        said = busy.outside("show", version, "-s", "desk", "--definition")
+        assert sha256(said.out.encode()).hexdigest() == told["definition"]
+        assert (said.code, said.err) == (0, "")
+        assert busy.outside("show", version, "-s", "desk", "--definition", "--json") == said
+
+
+SLICED = """\
+  accuracy on desk by tag; no rule looks at it
+      .800  10 cases  ⚠  short
+      1.00   6 cases  ⚠  long
+      1.00   6 cases  ⚠  paid
+      ⚠ fewer than 59 cases cannot prove a drop below 5 points
+"""
+
+
+def test_scores_are_shown_by_tag(new: Desk) -> None:
+    """The worst tag first, small ones with a warning; a suite without tags has no such table."""
+    new.done("register", "-m", "First")
+    new.done("evaluate")
+    assert "by tag" not in new.done("show", "v1").out
+    cases = new.root / "suites/desk.jsonl"
+    lines = [json.loads(line) for line in cases.read_text(encoding="utf-8").splitlines()]
+    for number, case in enumerate(lines):
+        case["tags"] = ["short"] if number % 3 else ["long", "paid"]
+    new.write("suites/desk.jsonl", "".join(f"{json.dumps(case)}\n" for case in lines))
+    new.done("suite", "apply")
+    assert "by tag" not in new.done("show", "v1").out
+    new.done("evaluate")
+    assert SLICED in new.done("show", "v1").out
+    (sliced,) = new.done("show", "v1", "--json").json["sliced"]
+    assert (sliced["suite"], sliced["metric"]) == ("desk", "accuracy")
+    assert sliced["slices"][0] == {"tag": "short", "cases": 10, "value": 0.8, "is_small": True}
+
+
+def test_many_tags_are_cut_short_and_large_ones_stand_without_a_warning(new: Desk) -> None:
+    """Twelve tags are shown; 59 cases are enough."""
+    cases = [
+        {"id": f"c-{n:03}", "input": {"message": "late"}, "expected": {"label": "complaint"}}
+        | {"tags": ["every", f"tag-{n % 15:02}"]}
+        for n in range(60)
+    ]
+    new.write("suites/desk.jsonl", "".join(f"{json.dumps(case)}\n" for case in cases))
+    new.done("suite", "apply")
+    new.done("register", "-m", "First")
+    new.done("evaluate")
+    said = new.done("show", "v1")
+    assert "  60 cases     every\n" in said.out
+    assert "   4 cases  ⚠  tag-00\n" in said.out
+    assert "(+4 tags with higher scores; --json lists all)" in said.out
+    assert len(new.done("show", "v1", "--json").json["sliced"][0]["slices"]) == 16

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lockgate import wiring
+from lockgate.canonical import canonical_json
 from lockgate.cli.common import (
     Desk,
     desk,
@@ -42,10 +43,18 @@ if TYPE_CHECKING:
     from lockgate.domain.evidence import MetricSummary, RunRecord
     from lockgate.domain.version import Version
     from lockgate.look.compare import Side
-    from lockgate.look.show import ComponentView, Failing, RunView, VersionView, Wrong
+    from lockgate.look.show import (
+        ComponentView,
+        Failing,
+        RunView,
+        Sliced,
+        VersionView,
+        Wrong,
+    )
 
 _FILES_SHOWN = 6
 _CHILDREN_SHOWN = 8
+_SLICES_SHOWN = 12
 
 
 @click.command(
@@ -53,6 +62,7 @@ _CHILDREN_SHOWN = 8
 )
 @click.argument("version", metavar="V")
 @click.option("--failing", "only_failing", is_flag=True, help="List the cases it got wrong.")
+@click.option("--definition", is_flag=True, help="Print the exact bytes of its digest, no more.")
 @click.option("--run", "run", metavar="RUN", help="Only this run, also one that has not ended.")
 @system_option
 @registry_option
@@ -60,6 +70,7 @@ _CHILDREN_SHOWN = 8
 def show_command(
     version: str,
     only_failing: bool,
+    definition: bool,
     run: str | None,
     system: str | None,
     registry: str | None,
@@ -75,6 +86,10 @@ def show_command(
         name = wiring.choose_system(at.registry, system)
         chosen = wiring.choose_version(at.registry, name, version)
         now = at.registry.now()
+        if definition:
+            body = at.registry.versions.definition(chosen.definition).body()
+            click.echo(canonical_json(body), nl=False)
+            return
         if only_failing:
             found = failing(at.registry, chosen, policy_of(at.registry), run)
             if as_json:
@@ -174,6 +189,33 @@ def _show_runs(view: VersionView, now: datetime) -> None:
     for pool in view.pooled:
         say(f"  all {pool.runs} runs on {pool.suite} together, as the gate judges them")
         _show_metrics(pool.metrics)
+    for sliced in view.sliced:
+        _show_slices(sliced)
+
+
+def _show_slices(sliced: Sliced) -> None:
+    from lockgate.evals.stats import FEWEST_SLICE_CASES
+
+    say(f"  {cut(f'{sliced.metric} on {sliced.suite} by tag; no rule looks at it', 77)}")
+    few = click.unstyle(mark("inconclusive"))
+    rows = [
+        (
+            figures.score(one.value),
+            f"{one.cases} case{'' if one.cases == 1 else 's'}",
+            few if one.is_small else "",
+            one.tag,
+        )
+        for one in sliced.slices[:_SLICES_SHOWN]
+    ]
+    for line in table(rows, right=(1,), less=6):
+        say(f"      {line}")
+    rest = len(sliced.slices) - _SLICES_SHOWN
+    if rest > 0:
+        say(f"      (+{rest} tags with higher scores; --json lists all)")
+    if any(one.is_small for one in sliced.slices):
+        say(
+            f"      {mark('inconclusive')} fewer than {FEWEST_SLICE_CASES} cases cannot prove a drop below 5 points"
+        )
 
 
 def _run_row(run: RunView, now: datetime) -> tuple[Cell, ...]:

@@ -19,6 +19,7 @@ from lockgate.domain.suite import ScorerSpec, Suite
 from lockgate.domain.version import Version
 from lockgate.errors import Refused, UsageMistake
 from lockgate.evals.judges import MISSING, at_path
+from lockgate.evals.stats import FEWEST_SLICE_CASES
 from lockgate.look.facts import recorded_at, yardstick
 from lockgate.loop.standing import why_not_standing
 
@@ -69,6 +70,28 @@ class Pooled:
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """The cases of one tag."""
+
+    tag: str
+    cases: int
+    value: float
+    is_small: bool
+    """Whether it has too few cases to prove a drop below 5 points, even when none changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sliced:
+    """What all completed runs on one suite say by tag, by its first metric; no rule looks at it."""
+
+    suite: str
+    digest: str
+    metric: str
+    slices: tuple[Slice, ...]
+    """The worst first."""
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionView:
     """One decision about a version."""
 
@@ -106,6 +129,8 @@ class VersionView:
     runs: tuple[RunView, ...]
     pooled: tuple[Pooled, ...]
     """Only for suites with more than one completed run."""
+    sliced: tuple[Sliced, ...]
+    """Only for applied suites whose cases have tags."""
     decisions: tuple[DecisionView, ...]
     spans: tuple[Span, ...]
     quarantines: tuple[Quarantine, ...]
@@ -161,6 +186,7 @@ def show(registry: Registry, version: Version) -> VersionView:
         tuple(_components(registry, registry.versions.definition(version.definition))),
         tuple(_run_views(registry, version.system, records)),
         tuple(_pooled(registry, records)),
+        tuple(_sliced(registry, version.system, records)),
         tuple(
             DecisionView(
                 decision,
@@ -204,6 +230,27 @@ def _pooled(registry: Registry, records: list[RunRecord]) -> Iterable[Pooled]:
             suite = stored_suite(registry, digest)
             metrics = summarise(suite, registry.runs.pooled(runs))
             yield Pooled(suite.name, digest, len(runs), metrics)
+
+
+def _sliced(registry: Registry, system: str, records: list[RunRecord]) -> Iterable[Sliced]:
+    from lockgate.evals.metrics import slices
+
+    for info in registry.applied.suites(system).values():
+        runs = [r.run.id for r in records if r.is_completed and r.run.suite == info.digest]
+        if not runs:
+            continue
+        try:
+            suite = registry.applied.suite(info.digest)
+        except LookupError:  # cases that were redacted have no tags any more
+            continue
+        metric = suite.metrics[0]
+        found = [
+            Slice(tag, cases, value, cases < FEWEST_SLICE_CASES)
+            for tag, cases, value in slices(suite, registry.runs.pooled(runs), metric)
+        ]
+        if found:
+            found.sort(key=lambda one: (one.value, one.tag))
+            yield Sliced(suite.name, info.digest, metric, tuple(found))
 
 
 def _spans(version: Version, histories: Mapping[str, Sequence[Deployment]]) -> list[Span]:
