@@ -267,8 +267,7 @@ def test_gate_that_refuses(busy: Desk) -> None:
   ✔ contents here       4 files
   ✔ contains live       v2 is its parent
   ✔ desk evaluated      1 completed run on 16 cases, 0 errors, at most 0
-  ⚠ desk accuracy       .375 [.17 .61], at least .600, 16 cases, judged on the
-                        score alone
+  ⚠ desk accuracy       .375 [.17 .61], at least .600, 16 cases
     hint: the score is not above .600: improve the version
   ✖ desk accuracy drop  -.562 [-.773 -.226], allowed -.100; won 0, lost 9, tied
                         7 against v2; smallest visible drop about .561
