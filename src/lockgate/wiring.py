@@ -447,33 +447,36 @@ def runner_opener(root: Path, registry: Registry, concurrency: int | None = None
 
     @contextlib.contextmanager
     def open_runner(version: Version, suite: Suite) -> Iterator[Runner]:
-        import tempfile
-
         from lockgate.workspace.where import read_where
 
         where = read_where(root, version.system)
         definition = registry.versions.definition(version.definition)
         at_once = concurrency or where.concurrency or min(os.cpu_count() or 1, 4)
-        with tempfile.TemporaryDirectory(prefix="lockgate-version-") as scratch:
-            folder = Path(scratch) / "definition"
-            materialise(registry, definition, folder)
+        with registry.scratch() as scratch:
+            materialise(registry, definition, scratch / "definition")
             limit_s = where.timeout_s or suite.timeout_s
-            yield _runner(definition, folder, suite.seed, limit_s, at_once)
+            yield _runner(definition, scratch, suite.seed, limit_s, at_once)
 
     return open_runner
 
 
 def _runner(
-    definition: Definition, folder: Path, seed: int, timeout_s: float, concurrency: int
+    definition: Definition, scratch: Path, seed: int, timeout_s: float, concurrency: int
 ) -> Runner:
-    settings = definition.settings()
+    settings, folder = definition.settings(), scratch / "definition"
     run = settings.get("code", {}).get("run", {})
     kind = run.get("kind")
     if kind == "python":
         from lockgate.runners.python import PythonRunner
 
         return PythonRunner(
-            folder, run["target"], settings, seed=seed, timeout_s=timeout_s, concurrency=concurrency
+            folder,
+            run["target"],
+            settings,
+            seed=seed,
+            timeout_s=timeout_s,
+            concurrency=concurrency,
+            scratch=scratch,
         )
     if kind == "command":
         from lockgate.runners.command import CommandRunner
@@ -485,6 +488,7 @@ def _runner(
             seed=seed,
             timeout_s=timeout_s,
             concurrency=concurrency,
+            scratch=scratch,
         )
     raise UsageMistake(
         f"this release cannot run versions of kind `{kind}`",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import socket
+import sqlite3
+import threading
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +19,13 @@ import pytest
 from lockgate.domain.evidence import RunRecord
 from lockgate.errors import Busy, InfrastructureFailed, Interrupted, Refused, Rejected
 from lockgate.evals.progress import Progress
-from lockgate.loop.evaluate import Limits, missing_suites, open_run
-from lockgate.ports import CaseFailed, Question
+from lockgate.loop import evaluate as evaluate_module
+from lockgate.loop.evaluate import Limits, missing_suites, open_run, void
+from lockgate.ports import CaseFailed, Question, Reply, Runner
+from lockgate.storage import registry as registry_module
 from lockgate.storage.registry import open_registry
-from loop.world import DEV, SYSTEM, World, settled_answer
+from lockgate.storage.writer import process_start
+from loop.world import DEV, SYSTEM, QuickRunner, World, settled_answer
 
 
 def only_run(world: World, version: Any) -> RunRecord:
@@ -196,7 +204,10 @@ class TestARunThatWasCutShort:
         assert refused.value.what == (
             f"run `{record.run.id}` was begun under another environment: flags, host_cpu differ"
         )
-        assert refused.value.hint == "start anew: `lockgate evaluate v1 --fresh`"
+        assert refused.value.hint == (
+            f"start anew: `lockgate evaluate v1 -s {SYSTEM} --fresh`; then give this one up: "
+            f"`lockgate evaluate --void {record.run.id} -s {SYSTEM} -m REASON`"
+        )
         assert only_run(world, version).end is None
 
     def test_is_worked_on_by_one_process_at_a_time(self, world: World) -> None:
@@ -212,7 +223,11 @@ class TestARunThatWasCutShort:
             f"`run {record.run.id}` is being worked on by night-shift "
             f"(process {os.getppid()} on {socket.gethostname()})"
         )
-        assert busy.value.hint == "wait for it, or stop that process and run this again"
+        assert busy.value.hint == (
+            "wait for it, or run the suite once more beside it: "
+            f"`lockgate evaluate v1 -s {SYSTEM} --fresh`"
+        )
+        assert world.evaluate(version).outcome == "completed"
 
     def test_is_free_again_after_each_sitting(self, world: World) -> None:
         """However a sitting ends, its lease ends with it."""
@@ -247,8 +262,6 @@ class TestARunThatWasCutShort:
 
     @staticmethod
     def _pretend_the_holder_is(world: World, pid: int) -> None:
-        from lockgate.storage.writer import process_start
-
         world.registry._connection.execute(
             "UPDATE lease SET pid = ?, started = ?", (pid, process_start(pid))
         )
@@ -261,7 +274,9 @@ def test_a_run_that_ended_takes_no_more_answers(world: World) -> None:
     with pytest.raises(Refused) as refused:
         world.evaluate(version, resume=record)
     assert refused.value.what == f"run `{record.run.id}` is completed already"
-    assert refused.value.hint == "`lockgate show v1`; a new run: `lockgate evaluate v1 --fresh`"
+    assert refused.value.hint == (
+        f"`lockgate show v1 -s {SYSTEM}`; a new run: `lockgate evaluate v1 -s {SYSTEM} --fresh`"
+    )
 
 
 def test_a_run_that_another_process_ended_meanwhile_takes_no_more_answers(world: World) -> None:
@@ -277,6 +292,221 @@ def test_a_run_that_another_process_ended_meanwhile_takes_no_more_answers(world:
         world.evaluate(version, resume=seen)
     assert refused.value.what == f"run `{seen.run.id}` is completed already"
     assert world.asked == []
+
+
+class TestARunThatIsGivenUp:
+    """It stays on record, is no evidence, and is in nobody's way."""
+
+    def test_ends_with_what_it_has(self, world: World) -> None:
+        """Who gave it up and how far it came is recorded; nothing of it counts."""
+        version, record = self._cut_short(world)
+        end = void(world.registry, record, actor="night-shift")
+        assert (end.outcome, end.answers, end.errors, end.summary) == ("voided", 8, 0, ())
+        assert only_run(world, version).end == end
+        assert end.actor == "night-shift"
+        assert [suite.name for suite in missing_suites(world.registry, version)] == ["triage"]
+        assert (
+            open_run(world.registry, version, world.registry.applied.suites(SYSTEM)["triage"])
+            is None
+        )
+        leases = world.registry._connection.execute("SELECT count(*) FROM lease").fetchone()
+        assert leases == (0,)
+
+    def test_takes_no_more_answers(self, world: World) -> None:
+        """There is no way back into it; a new run asks every case."""
+        version, record = self._cut_short(world)
+        void(world.registry, record, actor=DEV)
+        with pytest.raises(Refused) as refused:
+            world.evaluate(version, resume=record)
+        assert refused.value.what == f"run `{record.run.id}` is voided already"
+        assert world.evaluate(version).answers == 20
+
+    def test_has_not_ended_before(self, world: World) -> None:
+        """Evidence is not taken back: a completed run is not given up, nor one twice."""
+        version = world.evaluated(16)
+        record = only_run(world, version)
+        head = world.head()
+        with pytest.raises(Refused, match="is completed already"):
+            void(world.registry, record, actor=DEV)
+        assert world.head() == head
+        other, cut = self._cut_short(world, 17)
+        void(world.registry, cut, actor=DEV)
+        with pytest.raises(Refused, match="is voided already"):
+            void(world.registry, cut, actor=DEV)
+        assert only_run(world, other).end is not None
+
+    def test_is_nobodys_work(self, world: World) -> None:
+        """A run that a living process is at is not ended under its hands."""
+        version, record = self._cut_short(world)
+        with world.registry.write() as writing:
+            writing.take_lease(f"run {record.run.id}", "night-shift")
+        parent = os.getppid()
+        world.registry._connection.execute(
+            "UPDATE lease SET pid = ?, started = ?", (parent, process_start(parent))
+        )
+        with pytest.raises(Busy, match="is being worked on by night-shift"):
+            void(world.registry, record, actor=DEV)
+        assert only_run(world, version).end is None
+
+    @staticmethod
+    def _cut_short(world: World, right: int = 16) -> tuple[Any, RunRecord]:
+        version = world.version(right)
+        world.answers = Stopping("t009")
+        with pytest.raises(Interrupted):
+            world.evaluate(version)
+        world.answers = settled_answer
+        return version, only_run(world, version)
+
+
+@dataclass
+class Gated(QuickRunner):
+    """Answers, but waits before the ninth case until the gate is open."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    async def ask(self, question: Question) -> Reply:
+        if question.case == "t009":
+            await asyncio.to_thread(self.gate.wait, 30)
+        return await super().ask(question)
+
+
+class Blocker:
+    """Somebody else who writes to the registry, until told to stop."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.connection = sqlite3.connect(
+            world.root / ".lockgate" / "registry.db", isolation_level=None
+        )
+        self.tries_left = -1
+        monkeypatch.setitem(registry_module._begin.__kwdefaults__, "patience_s", 0.0)
+        monkeypatch.setattr(registry_module, "lock_holder", self.told)
+
+    def told(self, _: Any) -> str:
+        """Hear that somebody gave up once more; let them in after as many tries as agreed."""
+        self.tries_left -= 1
+        if self.tries_left == 0:
+            self.stop()
+        return "process 7 (backup)"
+
+    def begin(self, tries: int = -1) -> None:
+        self.tries_left = tries
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def stop(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+
+@pytest.fixture
+def blocker(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocker]:
+    made = Blocker(world, monkeypatch)
+    yield made
+    made.stop()
+    made.connection.close()
+
+
+class TestARegistryThatIsBusy:
+    """An evaluation does not die of somebody else's lock."""
+
+    def test_keeps_answers_waiting_and_loses_none(self, world: World, blocker: Blocker) -> None:
+        """What came back is recorded as soon as the other one is done, and asked once."""
+        version = world.version(16)
+        last = self._walk(world, version, 8, lambda: blocker.begin(tries=3))
+        assert blocker.tries_left == 0
+        assert last.end is not None
+        assert (last.end.outcome, last.end.answers) == ("completed", 20)
+        assert Counter(q.case for q in world.asked).most_common(1) == [("t001", 1)]
+
+    def test_keeps_the_end_waiting_as_well(self, world: World, blocker: Blocker) -> None:
+        """A run whose answers are all there is not left open for a moment's lock."""
+        version = world.version(16)
+        last = self._walk(world, version, 20, lambda: blocker.begin(tries=3))
+        assert blocker.tries_left == 0
+        assert last.end is not None
+
+    def test_for_too_long_cuts_the_run_short(
+        self, world: World, blocker: Blocker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The message says who is in the way, what is kept, and how to go on from there."""
+        monkeypatch.setattr(evaluate_module, "BUSY_FOR_S", 0.0)
+        version = world.version(16)
+        with pytest.raises(Busy) as busy:
+            self._walk(world, version, 8, blocker.begin)
+        run = only_run(world, version).run
+        assert busy.value.what == (
+            "the registry is being written by process 7 (backup) · 8/20 kept · no score"
+        )
+        assert busy.value.hint == f"`lockgate evaluate v1 -s {SYSTEM} --resume {run.id}`"
+        blocker.stop()
+        world.asked.clear()
+        assert world.evaluate(version, resume=only_run(world, version)).answers == 20
+        assert [q.case for q in world.asked] == [f"t{n:03}" for n in range(9, 21)]
+
+    def test_from_the_start_begins_nothing(
+        self, world: World, blocker: Blocker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A run that could not be recorded is none."""
+        monkeypatch.setattr(evaluate_module, "BUSY_FOR_S", 0.0)
+        version = world.version(16)
+        blocker.begin()
+        with pytest.raises(Busy) as busy:
+            world.evaluate(version)
+        assert busy.value.hint == "wait and run it again; what you asked for was not begun"
+        blocker.stop()
+        assert world.registry.runs.of_version(version.id) == []
+
+    def test_hides_no_other_reason(self, world: World, blocker: Blocker) -> None:
+        """Who stops a run hears that it is stopped, though its lease cannot be given up."""
+        version = world.version(16)
+        steps = world.evaluating(version)
+        next(steps)
+        blocker.begin()
+        assert isinstance(steps, Generator)
+        with pytest.raises(Interrupted, match="stopped: "):
+            steps.throw(KeyboardInterrupt())
+
+    @staticmethod
+    def _walk(world: World, version: Any, done: int, act: Callable[[], None]) -> Progress:
+        """Walk a run; do something when so many answers are recorded and the rest still to come."""
+        gate = threading.Event()
+
+        @contextlib.contextmanager
+        def gated(version: Any, suite: Any) -> Iterator[Runner]:
+            settings = world.registry.versions.definition(version.definition).settings()
+            yield Gated(settings, settled_answer, world.asked, world.facts, gate=gate)
+
+        acted = False
+        for step in world.evaluating(version, open_runner=gated):
+            if step.done == done and not acted:
+                acted = True
+                act()
+            if step.done >= min(done, 8):
+                gate.set()
+        return step
+
+
+def test_what_a_version_leaves_lies_below_the_registry(world: World) -> None:
+    """Its files, its home and its temporary folder are found, and swept, with the registry."""
+    (world.folder / "answer.py").write_text(WHERE_AM_I)
+    version = world.register()
+    end = world.evaluate(version, open_runner=world.real())
+    scratch = world.root / ".lockgate" / "tmp"
+    for place in world.registry.runs.answers(end.run)[0].output:
+        own = Path(place).relative_to(scratch).parts[0]
+        assert own.startswith(f"{os.getpid()}-")
+    assert list(scratch.iterdir()) == []
+
+
+WHERE_AM_I = '''\
+"""Say where this is run."""
+
+import os
+import tempfile
+
+
+def answer(input, settings):
+    return [os.getcwd(), os.environ["HOME"], tempfile.gettempdir()]
+'''
 
 
 class TestErrors:

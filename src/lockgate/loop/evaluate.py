@@ -5,35 +5,41 @@
 - A case that was answered is never asked again; one that failed may be.
 - A run with more failed cases than the policy allows is not completed and is no evidence.
 - A run is resumed only where it would give the same answers: under the same environment.
+- A run that nobody will finish is given up on record: it is no evidence, and in nobody's way.
+- Answers that came back wait for a registry that somebody else is writing to.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lockgate.domain.evidence import Answer, CasePool, Run, RunEnd, RunRecord
+from lockgate.domain.evidence import Answer, CasePool, Run, RunEnd, RunRecord, answered
 from lockgate.domain.release import SuiteInfo
 from lockgate.domain.suite import Suite
 from lockgate.domain.version import Version
-from lockgate.errors import InfrastructureFailed, Interrupted, Refused
+from lockgate.errors import Busy, InfrastructureFailed, Interrupted, LockgateError, Refused
 from lockgate.evals.engine import Asked, ask_all
 from lockgate.evals.metrics import summarise
 from lockgate.evals.progress import Failing, Progress, Scoreboard
 from lockgate.evals.scorers import Scoring
-from lockgate.ports import CaseFailed, Question, Registry, Runner
+from lockgate.ports import CaseFailed, Question, Registry, Runner, Writing
+
+T = TypeVar("T")
+E = TypeVar("E", bound=LockgateError)
 
 OpenRunner = Callable[[Version, Suite], AbstractContextManager[Runner]]
 """Makes a version ready to be asked: its definition materialised, its process at hand."""
 
 LEASE_EVERY_S = 5.0
+BUSY_FOR_S = 60.0
+"""How long what came back waits for somebody else who is writing, before the run is cut short."""
+_TOLD_ERRORS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +99,46 @@ def evaluate(
             answered is kept and the run stays open.
         Interrupted: A person stopped it; what was answered is kept and the run stays open.
         Refused: The run to resume has ended, or ran under another environment.
-        Busy: A living process is at work on the run to resume.
+        Busy: A living process is at work on the run to resume; or somebody else kept writing for
+            longer than `BUSY_FOR_S`, and what was answered before is kept.
     """
     sitting = _Sitting(registry, version, suite_digest, actor, limits, repeats, resume, baseline)
     return sitting.walk(open_runner)
+
+
+def void(registry: Registry, record: RunRecord, *, actor: str) -> RunEnd:
+    """End a run that nobody will finish; what was answered stays on record and is no evidence.
+
+    Raises:
+        Refused: The run has ended.
+        Busy: A living process is at work on it.
+    """
+    run = record.run
+    subject = f"run {run.id}"
+    with registry.write() as writing:
+        writing.take_lease(subject, actor)
+        _check_open(registry, run)
+    try:
+        came_to = answered(registry.runs.raw_answers(run.id))
+        with registry.write() as writing:
+            return writing.end_run(run, "voided", (), actor, came_to)
+    finally:
+        with suppress(LockgateError), registry.write(durable=False) as writing:
+            writing.drop_lease(subject)
+
+
+def _check_open(registry: Registry, run: Run) -> None:
+    """Refuse a run that has ended, whoever looked before."""
+    end = registry.runs.get(run.id).end
+    if end is None:
+        return
+    version = registry.versions.get(run.version)
+    label = version.label if version else run.version
+    raise Refused(
+        f"run `{run.id}` is {end.outcome} already",
+        hint=f"`lockgate show {label} -s {run.system}`; a new run: "
+        f"`lockgate evaluate {label} -s {run.system} --fresh`",
+    )
 
 
 @dataclass
@@ -114,6 +156,7 @@ class _Sitting:
     run: Run | None = None
     failing: list[Failing] = field(default_factory=list)
     began_s: float = 0.0
+    renewed_s: float = 0.0
     asked_here: int = 0
 
     def walk(self, open_runner: OpenRunner) -> Iterator[Progress]:
@@ -121,27 +164,33 @@ class _Sitting:
         count = self.resume.run.repeats if self.resume else (self.repeats or self.suite.repeats)
         self.total = len(self.suite.cases) * count
         self.board = Scoreboard(self.suite, self._baseline_scores())
-        askings = self._take_up(count)
         try:
-            yield from self._ask(open_runner, count, askings)
+            yield from self._ask(open_runner, count, self._take_up())
         except KeyboardInterrupt as error:
+            self._leave()
             raise Interrupted(
                 f"stopped: {self._kept()} answers of `{self.suite.name}` are kept",
                 hint=self._resume_hint(),
             ) from error
-        finally:
+        except Busy as error:
+            # Whoever is in the way would be in the way of leaving, too; a dead process holds
+            # no lease.
+            raise self._unfinished(error) from error
+        except BaseException:
             self._leave()
+            raise
+        self._leave()
 
     def _ask(
         self, open_runner: OpenRunner, count: int, askings: dict[tuple[str, int], int]
     ) -> Iterator[Progress]:
         scorer_files = self.registry.applied.scorer_files(self.suite)
         with (
-            tempfile.TemporaryDirectory(prefix="lockgate-scoring-") as scratch,
-            Scoring(self.suite, scorer_files, Path(scratch)) as scoring,
+            self.registry.scratch() as scratch,
+            Scoring(self.suite, scorer_files, scratch) as scoring,
             open_runner(self.version, self.suite) as runner,
         ):
-            self.began_s = last_lease = time.monotonic()
+            self.began_s = self.renewed_s = time.monotonic()
             batches = ask_all(
                 self._questions(count, askings),
                 runner,
@@ -151,34 +200,29 @@ class _Sitting:
             try:
                 with closing(batches):
                     for batch in batches:
-                        self._keep(batch, scoring)
-                        if time.monotonic() - last_lease > LEASE_EVERY_S and self.run:
-                            last_lease = time.monotonic()
-                            with self.registry.write(durable=False) as writing:
-                                writing.renew_lease(f"run {self.run.id}")
                         if self.run:
+                            self._keep(batch, scoring, self.run.id)
                             yield self._progress(None)
             except InfrastructureFailed as error:
                 raise self._unfinished(error) from error
         yield self._progress(self._finish())
 
-    def _check_open(self, record: RunRecord) -> None:
-        if record.end is not None:
-            raise Refused(
-                f"run `{record.run.id}` is {record.end.outcome} already",
-                hint=f"`lockgate show {self.version.label}`; a new run: "
-                f"`lockgate evaluate {self.version.label} --fresh`",
-            )
-
-    def _take_up(self, count: int) -> dict[tuple[str, int], int]:
+    def _take_up(self) -> dict[tuple[str, int], int]:
         """Take a run's lease when resuming, and count what it has already."""
         if self.resume is None:
             return {}
         run = self.resume.run
         with self.registry.write() as writing:
-            writing.take_lease(f"run {run.id}", self.actor)
+            try:
+                writing.take_lease(f"run {run.id}", self.actor)
+            except Busy as error:
+                raise Busy(
+                    error.what,
+                    hint=f"wait for it, or run the suite once more beside it: {self._command()} "
+                    "--fresh`",
+                ) from error
             # Under the lease nobody else can end it; before, somebody may have.
-            self._check_open(self.registry.runs.get(run.id))
+            _check_open(self.registry, run)
         self.run = run
         asked = self.registry.runs.asked(run.id)
         for answer in self.registry.runs.raw_answers(run.id):
@@ -198,7 +242,8 @@ class _Sitting:
                 raise Refused(
                     f"run `{self.resume.run.id}` was begun under another environment: "
                     f"{', '.join(changed)} differ",
-                    hint=f"start anew: `lockgate evaluate {self.version.label} --fresh`",
+                    hint=f"start anew: {self._command()} --fresh`; then give this one up: `lockgate "
+                    f"evaluate --void {self.resume.run.id} -s {self.version.system} -m REASON`",
                 )
             return
         run = Run(
@@ -210,9 +255,12 @@ class _Sitting:
             environment,
             self.actor,
         )
-        with self.registry.write() as writing:
-            self.run = writing.append(run)
+
+        def begin(writing: Writing) -> Run:
             writing.take_lease(f"run {run.id}", self.actor)
+            return writing.append(run)
+
+        self.run = self._patiently(begin)
 
     def _questions(self, count: int, askings: Mapping[tuple[str, int], int]) -> Iterator[Question]:
         for repeat in range(1, count + 1):
@@ -222,17 +270,41 @@ class _Sitting:
                     seed = _seed(self.suite.seed, case.id, repeat)
                     yield Question(case.id, repeat, earlier + 1, case.input, seed)
 
-    def _keep(self, batch: list[Asked], scoring: Scoring) -> None:
-        if not batch or self.run is None:
+    def _keep(self, batch: list[Asked], scoring: Scoring, run_id: str) -> None:
+        """Record answers, and now and then that this process is still at it."""
+        is_due = time.monotonic() - self.renewed_s > LEASE_EVERY_S
+        if not batch and not is_due:
             return
-        answers = [self._answer(asked, scoring, self.run.id) for asked in batch]
-        with self.registry.write(durable=False) as writing:
+        answers = [self._answer(asked, scoring, run_id) for asked in batch]
+
+        def record(writing: Writing) -> None:
             writing.add_answers(answers)
+            if is_due:
+                writing.renew_lease(f"run {run_id}")
+
+        self._patiently(record, durable=False)
+        if is_due:
+            self.renewed_s = time.monotonic()
         for answer in answers:
             failing = self.board.add(answer)
             if failing is not None:
                 self.failing.append(failing)
         self.asked_here += len(answers)
+
+    def _patiently(self, record: Callable[[Writing], T], *, durable: bool = True) -> T:
+        """Write what would have to be asked for again; try for `BUSY_FOR_S` to get in.
+
+        Raises:
+            Busy: Somebody else was writing all the time.
+        """
+        until = time.monotonic() + BUSY_FOR_S
+        while True:
+            try:
+                with self.registry.write(durable=durable) as writing:
+                    return record(writing)
+            except Busy:
+                if time.monotonic() >= until:
+                    raise
 
     def _answer(self, asked: Asked, scoring: Scoring, run_id: str) -> Answer:
         question, reply, error = asked.question, asked.reply, asked.error
@@ -277,34 +349,34 @@ class _Sitting:
 
     def _finish(self) -> RunEnd:
         assert self.run is not None  # the runner started, so the run was recorded
-        pool = CasePool()
-        for answer in self.registry.runs.raw_answers(self.run.id):
-            pool.add(answer)
-        failed = sum(not has for _, has in self.registry.runs.asked(self.run.id).values())
-        if failed > self.limits.allowed_errors:
+        run, pool = self.run, CasePool()
+
+        def pooling() -> Iterator[Answer]:
+            for answer in self.registry.runs.raw_answers(run.id):
+                pool.add(answer)
+                yield answer
+
+        came_to = answered(pooling())
+        if came_to.errors > self.limits.allowed_errors:
             raise InfrastructureFailed(
-                f"{failed} of {self.total} questions failed on `{self.suite.name}`, at most "
-                f"{self.limits.allowed_errors} may: the run is kept open and is no score",
-                problems=self._errors(),
+                f"{came_to.errors} of {self.total} questions failed on `{self.suite.name}`, at "
+                f"most {self.limits.allowed_errors} may: the run is kept open and is no score",
+                problems=[
+                    f"{case}: {error}"
+                    for case, error in self.registry.runs.failures(run.id, _TOLD_ERRORS)
+                ],
                 hint=self._resume_hint(),
             )
-        with self.registry.write() as writing:
-            return writing.end_run(
-                self.run, "completed", summarise(self.suite, pool.result()), self.actor
-            )
+        summary = summarise(self.suite, pool.result())
+        return self._patiently(
+            lambda writing: writing.end_run(run, "completed", summary, self.actor, came_to)
+        )
 
-    def _errors(self, limit: int = 3) -> list[str]:
-        assert self.run is not None
-        found: dict[str, str] = {}
-        for answer in self.registry.runs.answers(self.run.id):
-            if answer.error and len(found) < limit:
-                found.setdefault(answer.error, f"{answer.case}: {answer.error}")
-        return list(found.values())
-
-    def _unfinished(self, error: InfrastructureFailed) -> InfrastructureFailed:
+    def _unfinished(self, error: E) -> E:
+        """Add to what went wrong how much is kept and how to go on."""
         if self.run is None:
             return error
-        return InfrastructureFailed(
+        return type(error)(
             f"{error.what} · {self._kept()} kept · no score",
             problems=error.problems,
             hint=self._resume_hint(),
@@ -315,12 +387,16 @@ class _Sitting:
         return f"{self.board.done - self.board.errors}/{self.total}"
 
     def _resume_hint(self) -> str:
-        resume = f" --resume {self.run.id}" if self.run else ""
-        return f"`lockgate evaluate {self.version.label} -s {self.version.system}{resume}`"
+        return f"{self._command()} --resume {self.run.id}`" if self.run else f"{self._command()}`"
+
+    def _command(self) -> str:
+        """Return what evaluates the version, without the quote that ends it."""
+        return f"`lockgate evaluate {self.version.label} -s {self.version.system}"
 
     def _leave(self) -> None:
+        """Give up the lease; where that fails it ends with this process."""
         if self.run is not None:
-            with self.registry.write(durable=False) as writing:
+            with suppress(LockgateError), self.registry.write(durable=False) as writing:
                 writing.drop_lease(f"run {self.run.id}")
 
     def _baseline_scores(self) -> Mapping[str, Mapping[str, float]] | None:

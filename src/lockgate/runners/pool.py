@@ -32,6 +32,7 @@ class ProcessRunner(ABC):
         seed: int,
         concurrency: int,
         limits: Limits,
+        scratch: Path | None,
     ) -> None:
         """Hold what every process of this version is started with; start none yet."""
         self.concurrency = max(concurrency, 1)
@@ -39,6 +40,7 @@ class ProcessRunner(ABC):
         self._settings = settings
         self._seed = seed
         self._limits = limits
+        self._scratch = scratch
         self._room = asyncio.Semaphore(self.concurrency)
         self._launch: Launch | None = None
         self._idle: list[WorkerProcess] = []
@@ -65,7 +67,9 @@ class ProcessRunner(ABC):
             InfrastructureFailed: It did not become ready; its last words are the problems.
         """
         arguments = self._arguments()
-        self._launch = Launch(arguments, self._folder, self._settings, self._seed, self._limits)
+        self._launch = Launch(
+            arguments, self._folder, self._settings, self._seed, self._limits, self._scratch
+        )
         try:
             worker, told = await self._started(self._launch)
         except StartFailed as error:

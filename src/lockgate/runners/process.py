@@ -55,6 +55,8 @@ class Launch:
     settings: Mapping[str, Any]
     seed: int
     limits: Limits
+    scratch: Path | None = None
+    """Where its private folders are made; `None` for the system's temporary folder."""
 
 
 class StartFailed(Exception):  # noqa: N818 - named for what happened
@@ -140,7 +142,7 @@ class WorkerProcess:
             raise StartFailed(str(error), channel.last_lines()) from error
 
     async def _spawned(self) -> Channel:
-        self._scratch = Path(tempfile.mkdtemp(prefix="lockgate-"))
+        self._scratch = Path(tempfile.mkdtemp(prefix="lockgate-", dir=self._launch.scratch))
         limits = self._launch.limits
         parent = str(os.getpid())
         _, channel = await asyncio.get_running_loop().subprocess_exec(

@@ -23,6 +23,7 @@ class PythonRunner(ProcessRunner):
         timeout_s: float,
         concurrency: int,
         limits: Limits | None = None,
+        scratch: Path | None = None,
     ) -> None:
         """Hold what to ask; nothing is started yet.
 
@@ -34,9 +35,18 @@ class PythonRunner(ProcessRunner):
             timeout_s: For one answer.
             concurrency: How many processes at most.
             limits: All limits at once, instead of `timeout_s` and the usual ones.
+            scratch: Where the private folders of the processes are made; the system's temporary
+                folder when left out.
         """
         limits = limits or Limits(answer_s=timeout_s)
-        super().__init__(folder, settings, seed=seed, concurrency=concurrency, limits=limits)
+        super().__init__(
+            folder,
+            settings,
+            seed=seed,
+            concurrency=concurrency,
+            limits=limits,
+            scratch=scratch,
+        )
         self._target = target
 
     def _arguments(self) -> tuple[str, ...]:
