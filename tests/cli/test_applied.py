@@ -109,9 +109,10 @@ def test_suite(busy: Desk) -> None:
     assert (
         normal(said.out)
         == """\
-desk    desk    16 cases  ID  differs
-filter  filter   3 cases  ID  applied
-filter  more     3 cases  -         new
+system  suite   cases  digest    file
+desk    desk       16  ID  differs
+filter  filter      3  ID  applied
+filter  more        3  -         new
 """
     )
     assert said.err == "hint: `lockgate suite apply` makes the files count\n"

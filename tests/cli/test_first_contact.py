@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from cli.desks import Desk, normal
+
+SAMPLE = Path(__file__).parents[2] / "sample_registry"
 
 
 class TestPolicyTypos:
@@ -116,3 +121,23 @@ class TestSuiteTypos:
         new.write("suites/other.toml", text.replace('system = "desk"', 'system = "billing"'))
         new.write("systems/billing/lockgate.toml", '[system]\nname = "billing"\n')
         assert new.done("suite", "apply", "other").out.startswith("✔ other applied")
+
+
+def test_after_an_experiment_comes_a_release_and_no_gate(busy: Desk) -> None:
+    """The gate refuses every experiment, so what is next is to register a winner."""
+    said = busy.done("evaluate", "x1", "-s", "desk")
+    assert said.hint == (
+        "if it won, make it a release: `lockgate register --from x1 -s desk -m REASON`"
+    )
+    assert busy.follow(said).out.startswith("✔ v2 ")
+
+
+def test_the_help_of_demo_counts_what_its_story_registers(new: Desk) -> None:
+    """As many releases and experiments as are in the script."""
+    words = " ".join(new.done("demo", "--help").out.split())
+    assert "Two systems, ten releases, two experiments" in words
+    assert "open no screens" in words
+    story = tomllib.loads((SAMPLE / "story.toml").read_text(encoding="utf-8"))
+    cues = [cue for scene in story["scene"] for cue in scene["steps"]]
+    registered = [cue.get("track") for cue in cues if cue["do"].startswith("register")]
+    assert (registered.count(None), registered.count("experiment")) == (10, 2)

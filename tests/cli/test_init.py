@@ -31,6 +31,8 @@ def test_init_makes_what_can_be_shipped_at_once(empty: Desk) -> None:
         normal(said.out, empty.root)
         == """\
 ✔ registry made in ROOT/desk
+✔ policy applied
+✔ suite first-system applied: 16 cases
     policy.toml
     systems/first-system/lockgate.toml
     systems/first-system/answer.py
@@ -100,7 +102,7 @@ def test_files_that_are_there_are_left_alone(empty: Desk) -> None:
     toml = '[system]\nname = "mine"\n'
     empty.write("systems/mine/lockgate.toml", toml)
     said = empty.done("init")
-    assert said.out.splitlines()[1:] == ["    policy.toml"]
+    assert said.out.splitlines()[1:] == ["✔ policy applied", "    policy.toml"]
     assert (empty.root / "systems/mine/lockgate.toml").read_text(encoding="utf-8") == toml
     assert said.hint == "write suites/NAME.toml with cases, then `lockgate suite apply`"
     applied = empty.done("policy", "--json").json["applied"]["environments"]

@@ -496,13 +496,14 @@ def test_a_missing_signers_file_says_how_to_make_one(
     assert str(caught.value) == (
         "`policy.toml` has 1 mistake\n"
         '  - `environments.production.signers` is `"who may sign"`: there is no such file\n'
-        "hint: run `lockgate init`, or add a line for each reviewer: "
+        "hint: each reviewer has a key, or makes one with `ssh-keygen -t ed25519`; add a line for "
+        "each: "
         'echo "ml-lead namespaces=\\"lockgate\\" $(cat ~/.ssh/id_ed25519.pub)" >> \'who may sign\''
     )
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "id_ed25519.pub").write_text(f"{LEAD} laptop\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    command = caught.value.hint.partition("reviewer: ")[2]
+    command = caught.value.hint.partition("for each: ")[2]
     subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
     assert [signer.name for signer in parse_signers((tmp_path / "who may sign").read_bytes())] == [
         "ml-lead"

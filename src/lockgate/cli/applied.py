@@ -186,13 +186,14 @@ def _show_suites(states: Sequence[dict[str, Any]]) -> None:
         (
             cut(state["system"], most),
             cut(state["name"], most),
-            "-" if state["cases"] is None else f"{state['cases']} cases",
+            "-" if state["cases"] is None else str(state["cases"]),
             (state["digest"] or "-")[:8],
             state["file"] if state["file"] in _FILE_STATES else "cannot be read",
         )
         for state in states
     ]
-    for line in table(rows, right=(2,)):
+    head = [("system", "suite", "cases", "digest", "file")] if rows else []
+    for line in table([*head, *rows], right=(2,)):
         say(line)
     for state in states:
         if state["file"] not in _FILE_STATES:
@@ -243,8 +244,14 @@ def suite_apply_command(
     return 0
 
 
-def apply_new_suites(at: Desk, system: str) -> None:
-    """Apply suites under names that count nowhere yet, where nobody has to agree to that."""
+def apply_new_suites(at: Desk, system: str, *, quietly: bool = False) -> None:
+    """Apply suites under names that count nowhere yet, where nobody has to agree to that.
+
+    Args:
+        at: The registry, and who applies.
+        system: Only suites of this system.
+        quietly: Leave it to the caller to tell what was applied.
+    """
     policy = wiring.applied_policy_or_none(at.registry)
     known = at.registry.applied.suites(system)
     new = [
@@ -257,7 +264,9 @@ def apply_new_suites(at: Desk, system: str) -> None:
             new.remove(name)
             tell(f"note: suite {name} counts once reviewers agree: `lockgate suite apply {name}`")
     for file in _read_all(at, new):
-        _say_applied(_apply_suite_file(at, file), to_stderr=True)
+        done = _apply_suite_file(at, file)
+        if not quietly:
+            _say_applied(done, to_stderr=True)
 
 
 def _read_all(at: Desk, names: Sequence[str]) -> list[SuiteFile]:

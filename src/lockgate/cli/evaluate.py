@@ -73,7 +73,11 @@ def evaluate_command(
     if as_json:
         emit({"version": candidate.label, "id": candidate.id, "runs": results})
         return
-    tell(f"next: `lockgate gate {candidate.label} --to ENV -s {name}`")
+    if candidate.track == "experiment":
+        again = f"lockgate register --from {candidate.label} -s {name} -m REASON"
+        tell(f"next: if it won, make it a release: `{again}`")
+    else:
+        tell(f"next: `lockgate gate {candidate.label} --to ENV -s {name}`")
 
 
 def _resumed(

@@ -75,10 +75,16 @@ def init_command(folder: str | None, system: str | None, owner: str | None, as_j
         if not any(registry.versions.page(one, limit=1) for one in known):
             written += write_starter(root, name, owner)
         at = Desk(root, registry, actor)
+        applied = []
         if wiring.applied_policy_or_none(registry) is None:
             apply_policy_file(at)
+            applied.append("policy applied")
         if is_new:
-            apply_new_suites(at, name)
+            apply_new_suites(at, name, quietly=True)
+            applied += [
+                f"suite {suite.name} applied: {suite.cases} cases"
+                for suite in registry.applied.suites(name).values()
+            ]
         has_suite = bool(registry.applied.suites(name))
     finally:
         registry.close()
@@ -93,6 +99,8 @@ def init_command(folder: str | None, system: str | None, owner: str | None, as_j
         return
     what = "registry made in" if is_new else "written into the registry's folder"
     say(f"{mark('pass')} {what} {shown(root)}")
+    for line in applied:
+        say(f"{mark('pass')} {shown(line)}")
     for path in paths:
         say(f"    {shown(path)}")
     if is_new:
@@ -146,12 +154,12 @@ def _restore_policy(root: Path, registry: Registry) -> list[Path]:
 
 @click.command("demo", short_help="Copy the sample and replay its story with real evals.")
 @click.argument("folder", required=False, metavar="[DIR]")
-@click.option("--no-tui", is_flag=True, help="Print the story instead of opening the screens.")
+@click.option("--no-tui", is_flag=True, help="Print the story, and open no screens.")
 @json_option
 def demo_command(folder: str | None, no_tui: bool, as_json: bool) -> None:
     """Copy the sample registry into DIR and replay its story through the real loop.
 
-    Two systems, nine releases, two experiments: every score is measured here and now, every
+    Two systems, ten releases, two experiments: every score is measured here and now, every
     decision made by the gate, every approval signed with a key made for the occasion.
     """
     where = folder or tempfile.mkdtemp(prefix="lockgate-demo-")

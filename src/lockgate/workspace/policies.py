@@ -355,7 +355,7 @@ def _shared_folders(environments: Mapping[str, Mapping[str, Any]]) -> Iterator[s
 
 
 def _missing_signers(raw: Mapping[str, Any], signers: Mapping[str, bytes]) -> str | None:
-    """Return the hint that makes a signers file which is not there, or `None` when all are."""
+    """Return the hint that writes a signers file which is not there, or `None` when all are."""
     for name, body in _tables(raw.get("environments")):
         file, people = inside(body.get("signers")), _list(body.get("reviewers"))
         if file is None or name in signers or body.get("accept_claimed") is True:
@@ -364,7 +364,10 @@ def _missing_signers(raw: Mapping[str, Any], signers: Mapping[str, bytes]) -> st
         if person_problem(person) is None:
             line = f'{person} namespaces=\\"{NAMESPACE}\\" $(cat ~/.ssh/id_ed25519.pub)'
             add = f'echo "{line}" >> {shlex.quote(file)}'
-            return f"run `lockgate init`, or add a line for each reviewer: {add}"
+            return (
+                "each reviewer has a key, or makes one with `ssh-keygen -t ed25519`; add a line "
+                f"for each: {add}"
+            )
     return None
 
 
