@@ -127,6 +127,7 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
         "lockgate why production",
         "lockgate checkout v1 DIR",
         "lockgate approve",
+        "lockgate --help",
     ):
         shell(line, cwd=desk)
         ran.add(line)
@@ -152,6 +153,7 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
         shell(line, cwd=desk)
         ran.add(line)
     elsewhere = {"lockgate resolve support-desk production", "lockgate deploy-check production"}
+    elsewhere |= {"lockgate resolve"}  # named in the table of benchmarks
     assert {line for line in SHOWN if len(line.split()) > 1} - ran - elsewhere == set()
     assert {line.split()[1] for line in SHOWN} <= set(COMMANDS)
 

@@ -181,7 +181,7 @@ def test_a_registry_that_is_deleted_while_in_use(new: Desk) -> None:
     )
     new.done("register", "-m", "deletes the registry")
     said = new.outside("evaluate")
-    assert said.code in (3, 6), said
+    assert said.code in (3, 5, 6), said  # whichever missed it first
     assert "Traceback" not in said.err
     assert not (new.root / ".lockgate" / "registry.db").exists()
 

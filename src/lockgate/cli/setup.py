@@ -190,7 +190,7 @@ def demo_command(folder: str | None, no_tui: bool, as_json: bool) -> None:
     say()
     if not has_keys:
         tell("note: ssh-keygen is missing here, so the reviewers' names are only claimed")
-    say(f"{mark('pass')} the story is in {shown(root)}: look around with")
+    say(f"{mark('pass')} the story is told: look around with")
     say(f"    cd {shown(shlex.quote(str(root)))}")
     say("    lockgate status -s support-desk")
     say("    lockgate tree -s support-desk")

@@ -114,7 +114,7 @@ def _newest(
 
 def lines_of(registry: Registry, versions: list[Version], policy: Policy | None) -> list[Line]:
     """Return a line for each version, in the given order; they may be of several systems."""
-    view = _View(registry, policy)
+    view = _View(registry, policy, versions)
     return [view.line(version) for version in versions]
 
 
@@ -159,16 +159,16 @@ def _hook(
 class _View:
     """What a page of lines looks up once."""
 
-    def __init__(self, registry: Registry, policy: Policy | None) -> None:
+    def __init__(self, registry: Registry, policy: Policy | None, versions: list[Version]) -> None:
         self._registry = registry
         self._policy = policy
         self._yardsticks: dict[str, Yardstick | None] = {}
         self._situations: dict[str, Situation] = {}
         self._scores: dict[str, Score | None] = {}
-        self._versions: dict[str, Version | None] = {}
+        # Most parents are on the page themselves.
+        self._versions: dict[str, Version | None] = {version.id: version for version in versions}
 
     def line(self, version: Version) -> Line:
-        self._versions[version.id] = version
         by, now = self._system(version.system)
         score = self._score(version.id, by)
         parent = self._version(version.parent) if version.parent else None
