@@ -363,7 +363,7 @@ class VersionQueries(Protocol):
         ...
 
     def count(self, system: str) -> int:
-        """Return how many versions a system has, at the same cost for few and for many."""
+        """Return how many versions a system has."""
         ...
 
     def children(self, version_id: str) -> list[Version]:

@@ -245,50 +245,6 @@ def test_an_open_run_says_how_far_it_came(registry: Registry) -> None:
     assert marks(page)["evaluate"] == "running"
 
 
-def test_an_open_run_that_is_not_needed_is_not_next(registry: Registry) -> None:
-    """Once another run of a version is completed and it is live, the open one can be given up."""
-    policy, suite = set_up(registry)
-    version = add_version(registry)
-    run = start_run(registry, version, suite)
-    with registry.write(durable=False) as writing:
-        writing.add_answers(answers_of(run, suite)[:8])
-    record = evaluated(registry, version, suite)
-    for environment in ("staging", "production"):
-        go_live(registry, version, record, environment)
-    page = status(registry, SYSTEM, policy)
-    (found,) = page.open_runs
-    assert (found.run, found.is_needed) == (run.id, False)
-    assert found.command == f"lockgate evaluate --void {run.id[:8]} -m REASON"
-    assert page.next is None
-
-
-def test_an_open_run_that_stops_the_gate_is_next(registry: Registry) -> None:
-    """While a version is in work its answers in an open run count, though another is completed."""
-    policy, suite = set_up(registry)
-    version = add_version(registry)
-    run = start_run(registry, version, suite)
-    evaluated(registry, version, suite)
-    page = status(registry, SYSTEM, policy)
-    assert (page.open_runs[0].is_needed, page.next) == (False, "lockgate gate v1 --to staging")
-    with registry.write(durable=False) as writing:
-        writing.add_answers(answers_of(run, suite)[:8])
-    page = status(registry, SYSTEM, policy)
-    assert page.open_runs[0].is_needed
-    assert page.next == f"lockgate evaluate v1 --resume {run.id[:8]}"
-
-
-def test_an_open_run_on_cases_that_were_replaced_is_not_next(registry: Registry) -> None:
-    """Answers to cases that no longer count are waited for by nobody."""
-    policy, suite = set_up(registry)
-    run = start_run(registry, add_version(registry), suite)
-    add_suite(registry, 30)
-    page = status(registry, SYSTEM, policy)
-    (found,) = page.open_runs
-    assert (found.total, found.is_needed) == (None, False)
-    assert found.command == f"lockgate evaluate --void {run.id[:8]} -m REASON"
-    assert page.next == "lockgate evaluate v1"
-
-
 def test_the_row_of_scores_is_on_the_suite_that_is_applied(registry: Registry) -> None:
     """Scores stand oldest first, on one suite digest, experiments left out."""
     policy, suite = set_up(registry)

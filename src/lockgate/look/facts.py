@@ -70,7 +70,7 @@ class Situation(NamedTuple):
     quarantined: frozenset[str]
     """Definition digests."""
     open_runs: frozenset[str]
-    """Version ids with a run that has not ended and whose suite has no other that has."""
+    """Version ids with a run that has not ended."""
 
 
 def yardstick(registry: Registry, system: str, policy: Policy | None) -> Yardstick | None:
@@ -187,17 +187,8 @@ def situation(registry: Registry, system: str, policy: Policy | None) -> Situati
             for found in deployments
             if found.outcome == "live" and found.attempt.version is not None
         }
-    running = frozenset(
-        record.run.version
-        for record in registry.runs.open(system)
-        if not is_overtaken(registry, record)
-    )
+    running = frozenset(record.run.version for record in registry.runs.open(system))
     return Situation(live, back.id if back else None, frozenset(was_live), quarantined, running)
-
-
-def is_overtaken(registry: Registry, record: RunRecord) -> bool:
-    """Tell whether another run of the same version on the same suite is completed."""
-    return bool(registry.runs.completed(record.run.version, record.run.suite))
 
 
 def state_of(registry: Registry, version: Version, score: Score | None, now: Situation) -> State:

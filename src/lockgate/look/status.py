@@ -19,7 +19,6 @@ from lockgate.look.facts import (
     Score,
     difference_lines,
     environments_of,
-    is_overtaken,
     recorded_at,
     score_of,
     way_back,
@@ -101,7 +100,7 @@ class Waiting(NamedTuple):
 
 
 class OpenRun(NamedTuple):
-    """A run that has not ended: to be resumed, or given up."""
+    """A run that has not ended and can be resumed."""
 
     run: str
     label: str
@@ -111,11 +110,8 @@ class OpenRun(NamedTuple):
     """`None` when the suite is no longer the one applied."""
     at: datetime
     actor: str
-    is_needed: bool
-    """Whether anything waits for it: another run of that version may be completed, or the suite is
-    no longer the one applied."""
-    command: str
-    """What goes on with it, or, when it is not needed, gives it up."""
+    command: str | None
+    """What goes on with it; `None` when the suite is no longer the one applied."""
 
 
 class Point(NamedTuple):
@@ -190,11 +186,11 @@ class _Look:
     def page(self) -> Status:
         registry = self._registry
         releases = registry.versions.page(self._system, limit=HISTORY, track="release")
+        open_runs = tuple(self._open_runs())
         waiting = tuple(self._waiting())
         newest = releases[0] if releases else None
         target = self._target(newest) if newest else None
         in_work = self._in_work(newest, target) if newest else None
-        open_runs = tuple(self._open_runs(newest if in_work else None))
         return Status(
             self._system,
             self._position,
@@ -289,7 +285,7 @@ class _Look:
                 points.append(Point(version.label, score.value))
         return points
 
-    def _open_runs(self, in_work: Version | None) -> list[OpenRun]:
+    def _open_runs(self) -> list[OpenRun]:
         applied = self._registry.applied.suites(self._system)
         cases = {suite.digest: suite.cases for suite in applied.values()}
         found = []
@@ -297,11 +293,6 @@ class _Look:
             run = record.run
             label = self._labels.of(run.version)
             asked = self._registry.runs.asked(run.id)
-            # The gate refuses what is in work while answers lie in a run without an end.
-            holds_gate = in_work is not None and run.version == in_work.id and bool(asked)
-            is_needed = run.suite in cases and (
-                holds_gate or not is_overtaken(self._registry, record)
-            )
             found.append(
                 OpenRun(
                     run.id,
@@ -311,10 +302,9 @@ class _Look:
                     cases[run.suite] * run.repeats if run.suite in cases else None,
                     run.at,
                     run.actor,
-                    is_needed,
                     f"lockgate evaluate {label}{self._flag} --resume {run.id[:8]}"
-                    if is_needed
-                    else f"lockgate evaluate --void {run.id[:8]}{self._flag} -m REASON",
+                    if run.suite in cases
+                    else None,
                 )
             )
         return found
@@ -460,9 +450,8 @@ class _Look:
             return "lockgate register -m REASON"
         if not self._registry.applied.suites(self._system):
             return "lockgate suite apply"
-        needed = [run for run in open_runs if run.is_needed]
-        if needed:
-            return needed[0].command
+        if open_runs and open_runs[0].command:
+            return open_runs[0].command
         marks = {step.name: step.mark for step in in_work.steps} if in_work else {}
         label = newest.label
         if marks and marks["evaluate"] != "pass":
