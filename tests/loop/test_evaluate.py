@@ -206,7 +206,7 @@ class TestARunThatWasCutShort:
         )
         assert refused.value.hint == (
             f"start anew: `lockgate evaluate v1 -s {SYSTEM} --fresh`; then give this one up: "
-            f"`lockgate evaluate --void {record.run.id} -s {SYSTEM} -m REASON`"
+            f"`lockgate evaluate --void {record.run.id} -s {SYSTEM}`"
         )
         assert only_run(world, version).end is None
 

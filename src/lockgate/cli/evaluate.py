@@ -23,7 +23,7 @@ from lockgate.domain.policy import allowed_errors, stop_after_errors
 from lockgate.domain.release import SuiteInfo
 from lockgate.domain.version import Version
 from lockgate.errors import UsageMistake
-from lockgate.loop.evaluate import Limits, evaluate, open_run
+from lockgate.loop.evaluate import Limits, evaluate, open_run, void
 
 
 @click.command("evaluate", short_help="Run the suites against a version, live.")
@@ -33,6 +33,7 @@ from lockgate.loop.evaluate import Limits, evaluate, open_run
 @click.option("--repeats", type=click.IntRange(1, 100), help="How often each case is asked.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 1000), help="How many questions at once.")
 @click.option("--fresh", is_flag=True, help="Run again although there is a completed run.")
+@click.option("--void", "given_up", metavar="RUN", help="Give up a run that was cut short.")
 @system_option
 @registry_option
 @json_option
@@ -43,6 +44,7 @@ def evaluate_command(
     repeats: int | None,
     jobs: int | None,
     fresh: bool,
+    given_up: str | None,
     system: str | None,
     registry: str | None,
     as_json: bool,
@@ -60,6 +62,13 @@ def evaluate_command(
         )
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
+        if given_up:
+            end = void(at.registry, at.registry.runs.get(given_up), actor=at.actor)
+            if as_json:
+                emit(end)
+            else:
+                say(f"{mark('inconclusive')} run {end.run[:8]} is given up: it is no evidence")
+            return
         apply_new_suites(at, name)
         if resume:
             candidate, record, info = _resumed(at, name, version, resume)

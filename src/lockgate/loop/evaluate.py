@@ -243,7 +243,7 @@ class _Sitting:
                     f"run `{self.resume.run.id}` was begun under another environment: "
                     f"{', '.join(changed)} differ",
                     hint=f"start anew: {self._command()} --fresh`; then give this one up: `lockgate "
-                    f"evaluate --void {self.resume.run.id} -s {self.version.system} -m REASON`",
+                    f"evaluate --void {self.resume.run.id} -s {self.version.system}`",
                 )
             return
         run = Run(

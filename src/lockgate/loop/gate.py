@@ -208,7 +208,7 @@ def _check_nothing_cut_short(case: _Case) -> None:
                     f"run `{run[:8]}` of {case.version.label} on `{name}` was cut short; its "
                     "answers count too",
                     hint=f"`lockgate evaluate --resume {run} {where}` finishes it, "
-                    f"`lockgate evaluate --void {run} {where} -m REASON` gives it up on record",
+                    f"`lockgate evaluate --void {run} {where}` gives it up on record",
                 )
 
 
