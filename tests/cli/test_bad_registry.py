@@ -42,8 +42,12 @@ def clear_error(said: Said, code: int = 3) -> None:
     assert "Traceback" not in said.err
 
 
-@pytest.mark.parametrize("data", [b"", b"not a database", os.urandom(8192), b"SQLite format 3\0"])
-@pytest.mark.parametrize("words", [*LOOKING, *WRITING, ["init"]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not a database", bytes(range(256)) * 32, b"SQLite format 3\0"],
+    ids=["empty", "words", "noise", "beginning"],
+)
+@pytest.mark.parametrize("words", [*LOOKING, *WRITING, ["init"]], ids=" ".join)
 def test_a_file_that_is_no_registry(new: Desk, data: bytes, words: list[str]) -> None:
     """Garbage under the registry's name is told, and not overwritten."""
     path = database(new)
