@@ -14,7 +14,7 @@ from lockgate.errors import LockgateError, Refused, UsageMistake
 REVIEWERS = ("ml-lead", "support-lead")
 KEYS = "keys"
 """Folder below the copy that holds the reviewers' throw-away keys."""
-_PARTS = ("policy.toml", "suites", "systems", "story", "story.toml")
+_PARTS = ("policy.toml", "suites", "systems", "story", "story.toml", "serve")
 
 
 def sample_folder() -> Path:
