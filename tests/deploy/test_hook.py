@@ -537,6 +537,60 @@ class TestKills:
             hooks.start("true")
 
 
+class TestKeeping:
+    """What hooks leave behind does not grow without bound."""
+
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hook, "KEPT_RUNS", 3)
+
+    def generations(self, hooks: Hooks, environment: str = "production") -> list[int]:
+        paths = hooks.folder.glob(f"support-desk.{environment}.*.log")
+        return sorted(int(path.name.split(".")[2]) for path in paths)
+
+    def test_the_newest_records_and_logs_are_kept(self, hooks: Hooks) -> None:
+        """Each start takes the oldest away, whole; another environment's stay."""
+        other = HookRun(hooks.folder, "support-desk", "staging", 1)
+        start(hooks.root, other, hooks.script("true"), hooks.job(), timeout_s=10)
+        hooks.ended(other)
+        for generation in range(1, 6):
+            hooks.ended(hooks.start(f"echo {generation}", generation))
+        assert self.generations(hooks) == [3, 4, 5]
+        assert last_lines(hooks.run(3)) == ("3",)
+        assert not list(hooks.folder.glob("support-desk.production.0000000[12].*"))
+        assert self.generations(hooks, "staging") == [1]
+
+    def test_fifty_of_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The bound is what the documentation says."""
+        monkeypatch.undo()
+        assert hook.KEPT_RUNS == 50
+
+    def test_one_that_still_runs_is_not_forgotten(self, hooks: Hooks) -> None:
+        """It can still be seen and stopped."""
+        running = hooks.start(WAIT, 1)
+        for generation in range(2, 6):
+            hooks.ended(hooks.start("true", generation))
+        assert status(running).state == "running"
+        assert self.generations(hooks) == [1, 3, 4, 5]
+        assert stop(running).ending == "stopped"
+
+    def test_a_forgotten_generation_is_never_started_again(self, hooks: Hooks) -> None:
+        """The newer ones still say that it is too late."""
+        for generation in range(1, 5):
+            hooks.ended(hooks.start("true", generation))
+        assert status(hooks.run(1)).state == "absent"
+        with pytest.raises(StaleGeneration, match="the hook of generation 4 was started meanwhile"):
+            hooks.start("echo ran > times", 1)
+        assert not (hooks.root / "times").exists()
+
+    def test_what_cannot_be_removed_stops_no_hook(self, hooks: Hooks) -> None:
+        """Tidying up is no reason not to deploy."""
+        for generation in range(1, 4):
+            hooks.ended(hooks.start("true", generation))
+        (hooks.folder / "support-desk.production.00000001.stop").mkdir()
+        assert hooks.ended(hooks.start("true", 4)).is_success
+
+
 class TestDigest:
     """The attempt names the hook by a digest, so that a changed hook is noticed."""
 

@@ -22,7 +22,7 @@ from lockgate.deploy import publisher as publishing
 from lockgate.deploy.files import locked
 from lockgate.deploy.publisher import Publisher
 from lockgate.domain.payload import opened, sealed
-from lockgate.domain.receipt import Origin, Receipt
+from lockgate.domain.receipt import Origin, Previous, Receipt
 from lockgate.errors import (
     Busy,
     IntegrityBroken,
@@ -366,42 +366,75 @@ class TestReceipts:
 
 
 class TestPruning:
-    """Old folders go, but nothing that a receipt here names."""
+    """Each publish takes old folders away, but none that anybody may still need."""
 
-    def test_folders_that_nobody_names_are_removed(self, world: World) -> None:
-        """Live, way back, staged and what is asked for stay."""
-        for generation in (1, 2, 3):
-            world.go_live(generation)
-        way_back = receipt_of(3)
-        world.go_live(4, way_back=way_back)
-        world.prepare(staged(5))
-        assert world.publisher.prune(SYSTEM, {1}) == ["00000002"]
-        kept = sorted(path.name for path in (world.place / "generations").iterdir())
-        assert kept == ["00000001", "00000003", "00000004", "00000005"]
+    def kept(self, world: World) -> list[int]:
+        return [int(path.name) for path in sorted((world.place / "generations").iterdir())]
+
+    def test_published_folders_do_not_grow_without_bound(self, world: World) -> None:
+        """After many promotions the newest three are left: live, the way back, and one more."""
+        live = world.go_live(1)
+        for generation in range(2, 9):
+            live = world.go_live(generation, way_back=live)
+            assert world.publisher.verify_folder(live) == []
+        assert self.kept(world) == [6, 7, 8]
+
+    def test_failed_attempts_do_not_push_out_what_is_served(self, world: World) -> None:
+        """Generations 4 to 8 failed: a server may still read 3, and go back to 2."""
+        world.go_live(1)
+        second = world.go_live(2)
+        world.go_live(3, way_back=second)
+        for generation in range(4, 9):
+            world.prepare(staged(generation))
+        world.go_live(9, way_back=second, previous=Previous(3, "0" * 64))
+        assert self.kept(world) == [2, 3, 7, 8, 9]
+
+    def test_what_was_live_before_a_rollback_stays(self, world: World) -> None:
+        """A rollback keeps no way back; what it left is still read until all have heard of it."""
+        world.go_live(1)
+        for generation in range(2, 6):
+            world.prepare(staged(generation))
+        world.go_live(6, kind="rollback", decision=None, previous=Previous(1, "0" * 64))
+        assert self.kept(world) == [1, 4, 5, 6]
+
+    def test_what_an_attempt_prepares_stays(self, world: World) -> None:
+        """The folder of the staged receipt is needed, wherever it is."""
+        world.prepare(staged(1))
+        world.publisher.stage(staged(1))
+        for generation in range(2, 7):
+            world.prepare(staged(generation))
+        world.go_live(7, previous=None)
+        assert self.kept(world) == [1, 5, 6, 7]
 
     def test_what_a_killed_writer_left_is_removed(self, world: World) -> None:
         """Half a folder of an older generation goes; one that is being written stays."""
-        world.go_live(2)
+        world.prepare(staged(2))
         for name in (".00000001-0011223344556677", ".00000003-0011223344556677"):
             (world.place / "generations" / name).mkdir()
-        assert world.publisher.prune(SYSTEM, set()) == [".00000001-0011223344556677"]
-
-    @pytest.mark.parametrize("name", ["receipt.json", "way-back.json", "staged.json"])
-    def test_nothing_is_removed_while_a_receipt_cannot_be_read(
-        self, world: World, name: str
-    ) -> None:
-        """A damaged receipt may name any folder, so all stay."""
-        world.go_live(1)
         world.go_live(2)
-        world.go_live(3, way_back=receipt_of(2))
-        (world.place / name).write_text("damaged")
-        assert world.publisher.prune(SYSTEM, set()) == []
+        left = sorted(path.name for path in (world.place / "generations").iterdir())
+        assert left == [".00000003-0011223344556677", "00000002"]
 
-    def test_nothing_published_is_nothing_removed(self, world: World) -> None:
-        """Pruning an unknown system, or one without a receipt, does nothing."""
-        assert world.publisher.prune("other", set()) == []
-        world.prepare(staged(1))
-        assert world.publisher.prune(SYSTEM, set()) == []
+    def test_nothing_is_removed_while_a_receipt_cannot_be_read(self, world: World) -> None:
+        """A damaged receipt may name any folder, so all stay."""
+        for generation in range(1, 5):
+            world.prepare(staged(generation))
+        (world.place / "staged.json").write_text("damaged")
+        world.go_live(5, previous=None)
+        assert self.kept(world) == [1, 2, 3, 4, 5]
+
+    def test_a_folder_that_cannot_be_removed_stops_no_publish(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Tidying up is no reason to fail; the next publish tries again."""
+        for generation in range(1, 5):
+            world.prepare(staged(generation))
+        with monkeypatch.context() as patch:
+            patch.setattr(publishing, "remove_folder", lambda folder: False)
+            live = world.go_live(5, previous=None)
+        assert world.publisher.current(SYSTEM) == live
+        world.go_live(6)
+        assert self.kept(world) == [4, 5, 6]
 
 
 def killed_at(step: int, act: Callable[[], object]) -> bool:
@@ -445,7 +478,6 @@ def test_a_kill_anywhere_leaves_old_or_new_live(world: World, tmp_path: Path) ->
     def promote() -> None:
         world.go_live(2, "New.", way_back=first)
         world.publisher.unstage(SYSTEM, 2)
-        world.publisher.prune(SYSTEM, set())
 
     seen = []
     for step in itertools.count(1):

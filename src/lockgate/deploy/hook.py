@@ -7,6 +7,8 @@
 - It is started at most once a generation, never after it was stopped, and never once a later
   generation's hook was started.
 - Stopping means TERM to its whole group, then KILL; it works for another user's hook as well.
+- Of each system and environment the newest generations' records and logs are kept. An attempt that
+  is open is always the newest, so its own never go.
 
 How a hook stands is told by `hook_state`, what it writes by `hook_log`; both are offered here too.
 """
@@ -21,7 +23,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lockgate.canonical import digest_bytes, digest_json
@@ -34,12 +36,14 @@ from lockgate.deploy.hook_state import HookRun as HookRun
 from lockgate.deploy.hook_state import HookStatus as HookStatus
 from lockgate.deploy.hook_state import is_alive, is_held, read_record, told_as_ours
 from lockgate.deploy.hook_state import status as status
-from lockgate.errors import InfrastructureFailed, Refused, StaleGeneration
+from lockgate.errors import InfrastructureFailed, Refused, RegistryTrouble, StaleGeneration
 from lockgate.shown import shown
 
 RUNNER = Path(hook_runner.__file__)
 LOG_CAP_BYTES = 10 << 20
 LOG_TAIL_BYTES = 64 << 10
+KEPT_RUNS = 50
+"""Of how many generations of one system and environment the records and logs are kept."""
 GRACE_S = 5.0
 """Between TERM and KILL."""
 KEPT_VARIABLES = (
@@ -141,6 +145,7 @@ def start(
         lock = open_lock(str(run.lock))
         try:
             _claim(run, lock)
+            _forget_oldest(run)
             trouble = _launched(root, run, argv, job, lock, timeout_s, grace_s)
         finally:
             os.close(lock)
@@ -169,6 +174,21 @@ def _claim(run: HookRun, lock: int) -> None:
             "is too late, and nothing ran",
             hint="`lockgate status` shows what is live now",
         )
+
+
+def _forget_oldest(run: HookRun) -> None:
+    """Remove what is left of hooks long past, as far as this user may; one that runs stays."""
+    files: dict[int, list[Path]] = {}
+    for path in run.folder.glob(f"{run.system}.{run.environment}.*"):
+        with suppress(ValueError):
+            files.setdefault(int(path.name.split(".")[2]), []).append(path)
+    for generation in sorted(files)[:-KEPT_RUNS]:
+        with suppress(OSError, RegistryTrouble):
+            if status(replace(run, generation=generation)).state == "running":
+                continue
+            # The record goes last: while it is there, the hook is known to have been started.
+            for path in sorted(files[generation], key=lambda path: path.suffix == ".json"):
+                path.unlink()
 
 
 def _second_start(run: HookRun, what: str) -> Refused:

@@ -13,16 +13,17 @@
   way back still is one.
 - A folder that is whole already is used as it is; one that was changed is repaired file by file,
   so that it is never missing while it is live.
-- Nothing that a receipt here names is ever removed.
+- Nothing that a receipt here names is ever removed, nor the newest generations, nor what the receipt
+  before names: a server may still read them. Older folders go after a publish.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lockgate.deploy.files import locked, read_file, remove_file, sync_folder
 from lockgate.deploy.folders import remove_folder, stand_whole
@@ -31,7 +32,7 @@ from lockgate.deploy.intact import folder_problems
 from lockgate.deploy.receipts import read_receipt, write_receipt
 from lockgate.domain.components import Definition
 from lockgate.domain.payload import GENERATIONS, MAX_BYTES, checked, opened
-from lockgate.domain.receipt import Receipt
+from lockgate.domain.receipt import Previous, Receipt
 from lockgate.errors import (
     Busy,
     IntegrityBroken,
@@ -44,6 +45,8 @@ from lockgate.shown import shown
 RECEIPT, WAY_BACK, STAGED = "receipt.json", "way-back.json", "staged.json"
 PATIENCE_S = 10.0
 """How long to wait for another process that is writing here right now."""
+KEPT_GENERATIONS = 3
+"""How many of the newest folders stay in any case."""
 
 Materialise = Callable[[Definition, Callable[[str], BinaryIO], Path], None]
 """Writes a definition's files, re-hashed and durable, into a folder that appears whole."""
@@ -219,6 +222,7 @@ class Publisher:
             if current is None or not current.is_same_release(receipt):
                 write_receipt(self.receipt_path(receipt.system), receipt, self.key)
             self._keep_way_back(receipt.system, way_back)
+            self._prune(receipt, current)
 
     def _keep_way_back(self, system: str, way_back: Receipt | None) -> None:
         path = self.folder / system / WAY_BACK
@@ -244,38 +248,26 @@ class Publisher:
                 remove_file(str(path))
                 sync_folder(str(path.parent))
 
-    def prune(self, system: str, keep: Collection[int]) -> list[str]:
-        """Remove the folders of generations that nobody needs.
+    def _prune(self, live: Receipt, replaced: Receipt | None) -> None:
+        """Remove the folders of older generations that nobody needs.
 
-        Args:
-            system: Whose folders.
-            keep: Generations that stay, besides those that a receipt here names.
-
-        Returns:
-            What was removed; nothing when a receipt here does not count, for then nobody knows.
-
-        Raises:
-            Busy: Another process is writing here.
+        While a receipt here cannot be read nobody knows what it names, and all stay. Whether it is
+        signed does not matter: it can only name more that stays.
         """
-        place = self.folder / system / GENERATIONS
-        if not place.is_dir():
-            return []
-        with self._writing(system):
-            try:
-                named = [self._read(system, name) for name in (RECEIPT, WAY_BACK, STAGED)]
-            except IntegrityBroken:
-                return []
-            if named[0] is None:
-                return []
-            kept = {receipt.folder for receipt in named if receipt is not None}
-            kept |= {f"{GENERATIONS}/{generation:08d}" for generation in keep}
-            return [
-                entry.name
-                for entry in sorted(place.iterdir())
-                if f"{GENERATIONS}/{entry.name}" not in kept
-                and _is_older(entry.name, named[0].generation)
-                and remove_folder(entry)
-            ]
+        place = self.folder / live.system
+        try:
+            names = sorted(entry.name for entry in (place / GENERATIONS).iterdir())
+            told = [_told(place / name) for name in (WAY_BACK, STAGED)]
+        except (OSError, ValueError):
+            return
+        kept = set([name for name in names if not name.startswith(".")][-KEPT_GENERATIONS:])
+        for receipt in (live, replaced):
+            kept |= _needed(receipt.folder, receipt.previous) if receipt else set()
+        for body in filter(None, told):
+            kept.add(Path(body["folder"]).name)
+        for name in names:
+            if name not in kept and _is_older(name, live.generation):
+                remove_folder(place / GENERATIONS / name)
 
     def _read(self, system: str, name: str, state: str | None = None) -> Receipt | None:
         path = self.folder / system / name
@@ -301,10 +293,10 @@ class Publisher:
         return None
 
     def _refuse_stale(self, receipt: Receipt) -> Receipt | None:
-        """Return what is published, unless a receipt may not follow it."""
+        """Return what is published, if it counts, unless a receipt may not follow it."""
         current = self._valid(receipt.system, RECEIPT)
         if current is None or current.registry != receipt.registry or current.is_before(receipt):
-            return None
+            return current
         if receipt.is_before(current):
             raise StaleGeneration(
                 f"generation {receipt.generation} of {shown(receipt.environment)} is older than "
@@ -365,6 +357,25 @@ class Publisher:
                 hint=f"check space and rights: `df {shown(self.folder)}`, "
                 f"`ls -ld {shown(self.folder)}`",
             ) from error
+
+
+def _told(path: Path) -> dict[str, Any] | None:
+    """Return what a receipt says, whoever signed it; `None` when there is none.
+
+    Raises:
+        OSError, ValueError: It cannot be read.
+    """
+    try:
+        payload, _ = opened(read_file(str(path), MAX_BYTES))
+    except FileNotFoundError:
+        return None
+    return checked(payload)
+
+
+def _needed(folder: str, previous: Previous | None) -> set[str]:
+    """Return the names of a receipt's own folder and of that of what was live before it."""
+    before = {f"{previous.generation:08d}"} if previous else set()
+    return {Path(folder).name} | before
 
 
 def _is_older(name: str, generation: int) -> bool:
