@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lockgate.loop.register import Registered
     from lockgate.loop.ship import Tools
     from lockgate.ports import Draft, Registry, Runner, Signing
+    from lockgate.upkeep.handoff import Workplace
 
 REGISTRY_VARIABLE = "LOCKGATE_REGISTRY"
 ACTOR_VARIABLE = "LOCKGATE_ACTOR"
@@ -323,6 +324,72 @@ def choose_system(registry: Registry, given: str | None) -> str:
             hint="go into a system's folder and run `lockgate register -m REASON`",
         )
     raise several_systems(", ".join(known))
+
+
+def page_system(root: Path, registry: Registry, given: str | None) -> str:
+    """Return the system a page is about; it may be written only, with no version yet.
+
+    Raises:
+        UsageMistake: As `choose_system`.
+    """
+    known = registry.versions.systems()
+    written = [name for name in folders_by_system(root)[0] if name and name not in known]
+    if given in written:
+        return str(given)
+    if given is None and not known and len(written) == 1:
+        return written[0]
+    return choose_system(registry, given)
+
+
+def workplace(root: Path, registry: Registry, system: str, policy: Policy | None) -> Workplace:
+    """Return what only this machine knows of a system: its folder, and whose keys lie here."""
+    from lockgate.upkeep.handoff import Workplace
+
+    keys = dict(_keys_here(root, registry, policy))
+    try:
+        folder = system_folder(root, system, None).resolve().relative_to(root.resolve())
+    except (UsageMistake, ValueError):
+        return Workplace(keys=keys)
+    names_owner = _names_owner(root / folder)
+    return Workplace(
+        folder.as_posix(), names_owner, keys, lambda path: (root / folder / path).is_file()
+    )
+
+
+def _names_owner(folder: Path) -> bool:
+    import tomllib
+
+    try:
+        told = tomllib.loads((folder / "lockgate.toml").read_text(encoding="utf-8"))
+        return bool(told.get("system", {}).get("owner"))
+    except (OSError, ValueError, AttributeError):
+        return True
+
+
+def _keys_here(root: Path, registry: Registry, policy: Policy | None) -> Iterator[tuple[str, str]]:
+    """Give the reviewers whose private keys lie in the registry's folder, as in a practice copy."""
+    from lockgate.domain.approval import fingerprint, parse_signers
+
+    for environment in policy.environments.values() if policy else ():
+        if environment.signers_digest is None:
+            continue
+        try:
+            signers = parse_signers(registry.objects.read(environment.signers_digest))
+        except (LookupError, ValueError, LockgateError):
+            continue
+        for signer in signers:
+            path = root / "keys" / signer.name
+            with contextlib.suppress(OSError, ValueError):
+                public = path.with_name(f"{signer.name}.pub").read_text(encoding="ascii")
+                if path.is_file() and fingerprint(public) == signer.fingerprint:
+                    yield signer.name, f"keys/{signer.name}"
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace a file whole: whoever reads it finds the old bytes or the new ones."""
+    from lockgate.deploy.files import replace_file
+
+    replace_file(str(path), data)
 
 
 def choose_version(registry: Registry, system: str, text: str) -> Version:

@@ -48,6 +48,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "hold": ("hold", "Stop promotions to an environment."),
         "lift": ("hold", "End a quarantine or a hold, with a reason."),
     },
+    "Hand-off": {
+        "handoff": ("handoff", "Write the page that hands a system off."),
+        "definition": ("handoff", "Write the page that says what a version is."),
+    },
     "For machines": {
         "deploy-check": ("deploy_check", "Let a pipeline deploy only what the gate let through."),
         "resolve": ("resolve", "Print the folder of what is live, verified; for machines."),
