@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +38,15 @@ if TYPE_CHECKING:
         SuiteInfo,
     )
     from lockgate.domain.suite import Suite
+    from lockgate.domain.upkeep import (
+        Closing,
+        FullCheck,
+        Note,
+        Recheck,
+        Rehearsal,
+        Removal,
+        Review,
+    )
     from lockgate.domain.version import Relative, Version
 
 R = TypeVar("R")
@@ -551,6 +560,48 @@ class AppliedQueries(Protocol):
         ...
 
 
+class UpkeepQueries(Protocol):
+    """Looks at notes, break-glass promotions, rehearsals, reviews, rechecks and removals."""
+
+    def notes(self, system: str, environment: str, generation: int) -> list[Note]:
+        """Return the notes on a deployment, oldest first."""
+        ...
+
+    def unclosed(self, system: str, environment: str) -> list[Deployment]:
+        """Return break-glass promotions that went live and that nobody has closed, newest first."""
+        ...
+
+    def closing(self, system: str, environment: str, generation: int) -> Closing | None:
+        """Return what closed a break-glass promotion."""
+        ...
+
+    def rehearsals(
+        self, system: str, environment: str | None = None, *, limit: int = 50
+    ) -> list[Rehearsal]:
+        """Return rehearsals, newest first."""
+        ...
+
+    def reviews(self, system: str, *, limit: int = 50) -> list[Review]:
+        """Return reviews, newest first."""
+        ...
+
+    def rechecks(self, system: str, environment: str, *, limit: int = 50) -> list[Recheck]:
+        """Return rechecks of an environment, newest first."""
+        ...
+
+    def removal(self, digest: str) -> Removal | None:
+        """Return the newest removal of an object's content; it may have come back since."""
+        ...
+
+    def full_check(self, definition: str) -> FullCheck | None:
+        """Return when every byte of a definition was last hashed here; `None` for never."""
+        ...
+
+    def shared(self, objects: Collection[str], definitions: Collection[str]) -> set[str]:
+        """Return those of some objects that something else than some definitions needs."""
+        ...
+
+
 class ObjectStore(Protocol):
     """Reads bytes under their SHA-256, and takes large files before a write."""
 
@@ -651,6 +702,25 @@ class Writing(Protocol):
         """
         ...
 
+    def remove_content(self, digest: str, kind: str, reason: str, actor: str) -> None:
+        """End an object's content, with a record; a large one's file goes with `sweep_files`.
+
+        Raises:
+            Rejected: A release needs it.
+        """
+        ...
+
+    def sweep_files(self, digests: Iterable[str]) -> int:
+        """Delete the files of objects that have no content any more; returns how many.
+
+        In a transaction after the one that removed them: what is not committed may come back.
+        """
+        ...
+
+    def note_full_check(self, check: FullCheck) -> None:
+        """Note that every byte of a definition was hashed; replaces the note before it."""
+        ...
+
     def take_lease(self, subject: str, holder: str) -> None:
         """Say that this process works on something; `Busy` when a living one does."""
         ...
@@ -706,6 +776,11 @@ class Registry(Protocol):
     @property
     def applied(self) -> AppliedQueries:
         """The policy and suites that count."""
+        ...
+
+    @property
+    def upkeep(self) -> UpkeepQueries:
+        """Notes, break-glass, rehearsals, reviews, rechecks and removals."""
         ...
 
     @property

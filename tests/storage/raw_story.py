@@ -42,10 +42,10 @@ from builders import (
 from lockgate.domain.release import Decision, Hold, Lift, Proposal, Quarantine
 from lockgate.domain.suite import Suite
 from lockgate.domain.version import Version
-from lockgate.storage import schema
+from lockgate.storage import tables
 from lockgate.storage.registry import FILE, FOLDER
 
-APPEND_ONLY = (*schema.RECORD_KEYS, *schema.PART_KEYS)
+APPEND_ONLY = (*tables.RECORD_KEYS, *tables.PART_KEYS)
 NOWHERE = "f" * 64
 """A digest or version id that nothing has."""
 
@@ -232,7 +232,7 @@ class Raw:
         A record gets a ledger row of its own unless a `seq` is given.
         """
         row = {**self.valid(table), **changes}
-        if table in schema.RECORD_KEYS:
+        if table in tables.RECORD_KEYS:
             row.setdefault("at", self.story.at)
             if "seq" not in row:
                 row["seq"] = self.entry(table, row["at"])

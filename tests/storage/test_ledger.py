@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from builders import NOW, FixedClock, add_version, hold, make_live
 from lockgate.canonical import digest_bytes, instant
-from lockgate.storage import schema
+from lockgate.storage import tables
 from lockgate.storage.ledger import ORIGIN
 from lockgate.storage.registry import Registry
 from lockgate.storage.rows import payload_digest
@@ -47,7 +47,7 @@ def test_every_record_has_its_ledger_row_and_every_row_its_record(registry: Regi
     assert number == registry.ledger.head().seq  # type: ignore[union-attr]
     records = sum(
         registry._connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]
-        for table in schema.RECORD_KEYS
+        for table in tables.RECORD_KEYS
     )
     assert records == number
 

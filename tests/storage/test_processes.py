@@ -19,7 +19,7 @@ from builders import SYSTEM, FixedClock, add_version, make_registry, origin_of
 from lockgate.canonical import digest_bytes
 from lockgate.errors import Busy, Refused
 from lockgate.storage import registry as registry_module
-from lockgate.storage import schema
+from lockgate.storage import tables
 from lockgate.storage.registry import FOLDER, Registry, open_registry
 from tests.storage import children
 
@@ -126,7 +126,7 @@ def assert_whole(registry: Registry) -> None:
         after = entries[-1].seq
     records = [
         connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]
-        for table in schema.RECORD_KEYS
+        for table in tables.RECORD_KEYS
     ]
     assert sum(records) == count
 

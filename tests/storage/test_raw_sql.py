@@ -15,16 +15,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from lockgate.storage import schema
+from lockgate.storage import order_rules, tables
 from tests.storage.raw_story import APPEND_ONLY, NOWHERE, Raw
 
-RECORDS = tuple(schema.RECORD_KEYS)
+RECORDS = tuple(tables.RECORD_KEYS)
 KEYS = [
     (table, key)
     for table, keys in (
-        *schema.RECORD_KEYS.items(),
-        *schema.PART_KEYS.items(),
-        ("content", schema.CONTENT_KEYS),
+        *tables.RECORD_KEYS.items(),
+        *tables.PART_KEYS.items(),
+        ("content", tables.CONTENT_KEYS),
     )
     for key in keys
 ]
@@ -59,7 +59,7 @@ def test_the_rows_that_break_rules_below_are_valid_otherwise(raw: Raw, table: st
 )
 def test_rows_are_never_updated_or_deleted(raw: Raw, table: str, sql: str) -> None:
     """A row of an append-only table is never updated or deleted."""
-    column = schema.RECORD_KEYS.get(table, schema.PART_KEYS.get(table, ()))[0][0]
+    column = tables.RECORD_KEYS.get(table, tables.PART_KEYS.get(table, ()))[0][0]
     statement = sql.format(table=f'"{table}"', column=f'"{column}"')
     refused(raw, lambda: raw.execute(statement), f"{table} is append-only")
     event = "updated" if sql.startswith("UPDATE") else "deleted"
@@ -690,7 +690,7 @@ def lift_nothing(raw: Raw) -> None:
     raw.insert("lift", lifts=1)
 
 
-RULES = {f"{table}_{rule}": says for table, rule, _, says in schema._ORDER_RULES}
+RULES = {f"{table}_{rule}": says for table, rule, _, says in order_rules.ORDER_RULES}
 
 
 @pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.name)

@@ -15,7 +15,7 @@ from sqlite_utils import Database
 from builders import FixedClock, add_version, make_registry
 from lockgate.errors import RegistryTrouble
 from lockgate.storage import registry as registry_module
-from lockgate.storage import schema
+from lockgate.storage import schema, tables, triggers
 from lockgate.storage.registry import FILE, FOLDER, SCHEMA_DIGEST, open_registry
 from tests.storage.raw_story import Story
 
@@ -31,7 +31,7 @@ def empty() -> sqlite3.Connection:
     return connection
 
 
-def tables(connection: sqlite3.Connection) -> list[str]:
+def table_names(connection: sqlite3.Connection) -> list[str]:
     rows = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*' "
         "AND name NOT GLOB 'version_text*'"
@@ -46,13 +46,13 @@ def test_the_digest_of_the_schema_is_the_one_that_is_checked(empty: sqlite3.Conn
 
 def test_every_table_is_append_only_or_known_to_change(empty: sqlite3.Connection) -> None:
     """No table is forgotten: each is a record, a part of one, content, or free to change."""
-    known = {*schema.RECORD_KEYS, *schema.PART_KEYS, "content"}
-    assert set(tables(empty)) == known | FREE_TABLES
+    known = {*tables.RECORD_KEYS, *tables.PART_KEYS, "content"}
+    assert set(table_names(empty)) == known | FREE_TABLES
 
 
 def test_every_unique_key_is_guarded(empty: sqlite3.Connection) -> None:
     """No unique key that SQLite knows could be replaced: each holds one that triggers guard."""
-    guarded = {**schema.RECORD_KEYS, **schema.PART_KEYS, "content": schema.CONTENT_KEYS}
+    guarded = {**tables.RECORD_KEYS, **tables.PART_KEYS, "content": tables.CONTENT_KEYS}
     for table, keys in guarded.items():
         unique = [
             {column[2] for column in empty.execute(f'PRAGMA index_info("{index[1]}")')}
@@ -68,14 +68,14 @@ def test_every_unique_key_is_guarded(empty: sqlite3.Connection) -> None:
 
 def test_no_table_has_a_hidden_key(empty: sqlite3.Connection) -> None:
     """Each guarded table names its rows itself, so that no hidden rowid can be replaced."""
-    for table in (*schema.RECORD_KEYS, *schema.PART_KEYS, "content"):
+    for table in (*tables.RECORD_KEYS, *tables.PART_KEYS, "content"):
         (sql,) = empty.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
         assert "WITHOUT ROWID" in sql or "INTEGER PRIMARY KEY" in sql, table
 
 
 def test_every_check_is_repeated_as_a_trigger(empty: sqlite3.Connection) -> None:
     """Whatever a table CHECKs, a trigger refuses, too."""
-    for table in (*schema.RECORD_KEYS, *schema.PART_KEYS, "content"):
+    for table in (*tables.RECORD_KEYS, *tables.PART_KEYS, "content"):
         (sql,) = empty.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
         repeated = empty.execute(
             "SELECT sql FROM sqlite_master WHERE name = ?", (f"{table}_in_shape",)
@@ -87,7 +87,7 @@ def test_every_check_is_repeated_as_a_trigger(empty: sqlite3.Connection) -> None
 def test_every_foreign_key_points_at_something_there(empty: sqlite3.Connection) -> None:
     """The keys that records point with are complete: SQLite finds no mismatch in them."""
     empty.execute("PRAGMA foreign_keys = ON")
-    for table in tables(empty):
+    for table in table_names(empty):
         assert empty.execute(f'PRAGMA foreign_key_check("{table}")').fetchall() == []
         empty.execute(f'EXPLAIN DELETE FROM "{table}"')  # prepares all that points here
 
@@ -197,8 +197,8 @@ def test_a_migration_that_fails_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A migration that breaks off leaves the file as it was, and no registry under its name."""
-    statements = [*schema.triggers(), "CREATE TABLE version (again)"]
-    monkeypatch.setattr(schema, "triggers", lambda: statements)
+    statements = [*triggers.triggers(), "CREATE TABLE version (again)"]
+    monkeypatch.setattr(triggers, "triggers", lambda: statements)
     with pytest.raises(RegistryTrouble):
         make_registry(tmp_path)
     assert list((tmp_path / FOLDER).iterdir()) == []
@@ -216,11 +216,11 @@ from pathlib import Path
 sys.path[:0] = {path!r}
 from builders import make_registry
 from lockgate.storage import schema
-build = schema.build
+build = schema.make_triggers
 def die(connection):
     build(connection)
     os.kill(os.getpid(), signal.SIGKILL)
-schema.build = die
+schema.make_triggers = die
 make_registry(Path({root!r}))
 """
 

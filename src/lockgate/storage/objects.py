@@ -172,6 +172,20 @@ class Objects:
         ).fetchone()
         return int(row[0]) if row else None
 
+    def drop_file(self, digest: str) -> bool:
+        """Delete the file of a large object whose content was removed; says whether there was one.
+
+        The writer holds the transaction, so nobody can be putting the same object meanwhile.
+        """
+        row = self._connection.execute("SELECT 1 FROM content WHERE digest = ?", (digest,))
+        path = self._folder / _name(digest)
+        if row.fetchone() is not None or not path.exists():
+            return False
+        with _told(0):
+            path.unlink()
+            _sync_folder(path.parent)
+        return True
+
     def _is_known(self, digest: str) -> bool:
         row = self._connection.execute(
             "SELECT c.path FROM object o JOIN content c USING (digest) WHERE o.digest = ?",

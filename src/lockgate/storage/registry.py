@@ -36,6 +36,7 @@ from lockgate.storage.versions import Versions
 
 if TYPE_CHECKING:
     from lockgate.ports import Clock
+    from lockgate.storage.upkeep import Upkeep
     from lockgate.storage.writer import Writer
 
 FOLDER = ".lockgate"
@@ -46,7 +47,7 @@ PATIENCE_S = 10.0
 CACHE_KIB = 16 * 1024
 """How much of the file a connection keeps in memory at most."""
 
-SCHEMA_DIGEST = "82676a1e076dbfeddaac3dcd494508cf19a49625ae0c6ea617c26117c8736726"
+SCHEMA_DIGEST = "e3b2abe67bc9915b21e701788db32540d3de30d47a163aa6b3158442384002a7"
 """What `schema.schema_digest` says of a registry whose tables and triggers are all there."""
 
 _LOOKING = "it was opened for looking only"
@@ -73,7 +74,7 @@ class Registry:
 
     Attributes:
         root: The folder that holds `.lockgate/`, policy.toml, systems and suites.
-        versions, runs, releases, applied, objects, ledger: The named queries, by subject.
+        versions, runs, releases, applied, upkeep, objects, ledger: The named queries, by subject.
         is_writable: False when only looking is possible; `why_not` then says why.
     """
 
@@ -93,11 +94,21 @@ class Registry:
         self.releases = Releases(connection, self.objects)
         self.applied = Applied(connection, self.objects)
         self.ledger = Ledger(connection)
+        self._upkeep: Upkeep | None = None
 
     @property
     def is_writable(self) -> bool:
         """Whether records can be added."""
         return self.why_not is None
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """Notes, break-glass, rehearsals, reviews, rechecks and removals."""
+        if self._upkeep is None:
+            from lockgate.storage.upkeep import Upkeep  # most commands never ask
+
+            self._upkeep = Upkeep(self._connection, self.objects)
+        return self._upkeep
 
     @property
     def epoch(self) -> int:

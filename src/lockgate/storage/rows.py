@@ -27,6 +27,7 @@ from lockgate.domain.release import (
     Settlement,
     SuiteApplied,
 )
+from lockgate.domain.upkeep import Closing, Note, Recheck, Rehearsal, Removal, Review
 from lockgate.domain.version import System, Version
 
 Put = Callable[[bytes], str]
@@ -50,11 +51,17 @@ TABLES: dict[type, str] = {
     Quarantine: "quarantine",
     Hold: "hold",
     Lift: "lift",
+    Note: "note",
+    Closing: "closing",
+    Rehearsal: "rehearsal",
+    Review: "review",
+    Recheck: "recheck",
+    Removal: "removal",
 }
 """Record class to table; the table's name is the ledger's `kind`."""
 
 _TIMES = frozenset({"at", "expires_at"})
-_TEXT_OBJECTS = frozenset({"reason", "note", "signature"})
+_TEXT_OBJECTS = frozenset({"reason", "note", "signature", "text"})
 _REDACTED = "(redacted)"
 
 

@@ -21,6 +21,7 @@ from lockgate.canonical import canonical_json, instant, parse_instant
 from lockgate.domain.components import Definition
 from lockgate.domain.evidence import Answer, Answered, MetricSummary, Run, RunEnd, answered
 from lockgate.domain.release import Attempt, Decision
+from lockgate.domain.upkeep import Removal
 from lockgate.domain.version import TRACKS, System, Version
 from lockgate.errors import Busy, Rejected
 from lockgate.storage import rows
@@ -30,6 +31,7 @@ from lockgate.storage.runs import Runs
 
 if TYPE_CHECKING:
     from lockgate.domain.suite import Suite
+    from lockgate.domain.upkeep import FullCheck
     from lockgate.ports import Clock
 
 R = TypeVar("R")
@@ -266,6 +268,42 @@ class Writer:
         # counts them.
         return self.append(
             RunEnd(run.id, outcome, fixed.answers, fixed.errors, fixed.digest, summary, actor)
+        )
+
+    def remove_content(self, digest: str, kind: str, reason: str, actor: str) -> None:
+        """End an object's content, with a record of it; its digest stays.
+
+        Does nothing when there is no content. The file of a large one goes with `sweep_files`.
+
+        Args:
+            digest: Of the object.
+            kind: `expire` or `redact`.
+            reason: Why.
+            actor: Who removes it.
+
+        Raises:
+            Rejected: A release needs it.
+        """
+        if self._objects.size(digest) is None:
+            return
+        self.append(Removal(digest, kind, reason, actor))
+        self._connection.execute("DELETE FROM content WHERE digest = ?", (digest,))
+
+    def sweep_files(self, digests: Iterable[str]) -> int:
+        """Delete the files of objects that have no content any more; returns how many.
+
+        Has to be a transaction after the one that removed them: had that been undone, the
+        content would be there and its file gone.
+        """
+        return sum(self._objects.drop_file(digest) for digest in digests)
+
+    def note_full_check(self, check: FullCheck) -> None:
+        """Note that every byte of a definition was hashed; replaces the note before it."""
+        self._connection.execute(
+            "INSERT INTO full_check (definition, at, size_bytes, problem) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (definition) DO UPDATE SET at = excluded.at, "
+            "size_bytes = excluded.size_bytes, problem = excluded.problem",
+            (check.definition, instant(check.at), check.size_bytes, check.problem),
         )
 
     def take_lease(self, subject: str, holder: str) -> None:
