@@ -702,35 +702,29 @@ def check_deploy(
     Raises:
         Refused: There is no receipt, or the attempt it belongs to is not settled, or ended badly.
         StaleGeneration: Something newer is live.
-        IntegrityBroken: The receipt is foreign, or a byte differs.
+        IntegrityBroken: The receipt is foreign, a byte differs, or the registry says otherwise.
+        RegistryTrouble: The receipt of what is live is missing.
     """
     from lockgate.deploy.check import check_deploy as check
+    from lockgate.deploy.check import check_stands
     from lockgate.domain.receipt import Origin
 
     live = registry.releases.live(system, environment)
-    newest = registry.releases.newest(system, environment)
+    path = receipt_file or publisher.receipt_path(system)
+    if receipt_file is None and live is not None and not path.exists():
+        raise RegistryTrouble(
+            f"generation {live.attempt.generation} is live in {environment}, but its receipt "
+            f"`{path}` is missing",
+            hint=f"have it published again: `lockgate settle {environment} -s {system}`",
+        )
     receipt = check(
         publisher,
         system,
         Origin(registry.id, registry.epoch, environment),
-        receipt_file=receipt_file or publisher.receipt_path(system),
+        receipt_file=receipt_file,
         folder=folder,
         newest_generation=live.attempt.generation if live else None,
     )
-    settle = f"`lockgate settle {environment} -s {system}` finds out"
-    if receipt.state == "live":
-        if newest is not None and newest.is_open:
-            raise Refused(
-                f"generation {newest.attempt.generation} of {environment} is not settled: "
-                f"{newest.attempt.actor} is at it or was cut off",
-                hint=settle,
-            )
-        return receipt
-    if newest is None or newest.attempt.generation != receipt.generation or not newest.is_open:
-        ended = newest.outcome if newest is not None else "never taken"
-        raise Refused(
-            f"the staged receipt of generation {receipt.generation} may not be deployed: its "
-            f"attempt is {ended}",
-            hint=settle,
-        )
+    known = registry.releases.deployment(system, environment, receipt.generation)
+    check_stands(receipt, known, registry.releases.newest(system, environment))
     return receipt

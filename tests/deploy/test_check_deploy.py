@@ -36,13 +36,14 @@ def test_a_rollback_passes(world: World) -> None:
     assert check_deploy(world.publisher, SYSTEM, ORIGIN, newest_generation=3) == back
 
 
-def test_an_attempt_is_checked_before_what_is_live(world: World) -> None:
-    """While an attempt is staged it is what would be deployed; whether it may is asked elsewhere."""
-    world.go_live(1)
+def test_an_attempts_own_receipt_is_checked_when_it_is_named(world: World) -> None:
+    """A hook names its staged receipt; whoever names none is asking about what is live."""
+    live = world.go_live(1)
     staged = receipt_of(2, state="staged", at=NOW)
     world.prepare(staged)
-    world.publisher.stage(staged)
-    assert check_deploy(world.publisher, SYSTEM, ORIGIN, newest_generation=1) == staged
+    path = world.publisher.stage(staged)
+    assert check_deploy(world.publisher, SYSTEM, ORIGIN, newest_generation=1) == live
+    assert check_deploy(world.publisher, SYSTEM, ORIGIN, receipt_file=path) == staged
 
 
 def test_a_pipelines_own_copy_is_checked(world: World, tmp_path: Path) -> None:
@@ -83,7 +84,9 @@ def test_a_foreign_receipt_is_told_as_such(world: World, origin: Origin, problem
     assert (type(error), error.exit_code) == (IntegrityBroken, 6)
     assert error.what == f"the receipt `{world.place / 'receipt.json'}` is foreign"
     assert error.problems == (problem,)
-    assert error.hint.endswith("`lockgate deploy-check production -s support-desk`")
+    assert error.hint == (
+        "have what is live published again: `lockgate settle production -s support-desk`"
+    )
 
 
 def test_a_receipt_of_another_system_is_foreign(world: World, tmp_path: Path) -> None:
@@ -114,7 +117,10 @@ def test_a_replayed_receipt_is_told_as_such(world: World, tmp_path: Path) -> Non
     assert error.what == (
         "the receipt of generation 1 is replayed: generation 2 of production is live"
     )
-    assert error.hint == "deploy what is live: `lockgate deploy-check production -s support-desk`"
+    assert error.hint == (
+        "take the receipt that this registry published: "
+        "`lockgate deploy-check production -s support-desk`"
+    )
 
 
 def test_a_replay_over_what_is_published_is_seen_by_the_registrys_word(world: World) -> None:

@@ -15,6 +15,7 @@ from lockgate.cli.common import (
     registry_option,
     say,
     system_option,
+    tell,
 )
 from lockgate.errors import UsageMistake
 
@@ -36,8 +37,11 @@ def deploy_check_command(
 ) -> None:
     """Check signature, bytes and generation of what is to be deployed. It never mints anything.
 
-    Exit code 0: deploy it. 1: it is not what was let through last, or not settled. 6: the receipt
-    is foreign, or a byte differs.
+    Without --receipt it is what is live; a deploy hook passes "$LOCKGATE_RECEIPT", of its own
+    attempt. --folder checks the pipeline's own copy instead of the published one.
+
+    Exit code 0: deploy it. 1: it is not what was let through last, or not settled. 3: its receipt is
+    missing. 6: the receipt is foreign, or a byte differs.
     """
     with desk(registry, read_only=True) as at:
         name = wiring.choose_system(at.registry, system)
@@ -46,7 +50,7 @@ def deploy_check_command(
         if place.publisher is None:
             raise UsageMistake(
                 f"{environment} publishes nothing, so there is no receipt to check",
-                hint=f'set publish = "published/{environment}" in policy.toml and apply it',
+                hint=f'set publish = "published/{environment}" in policy.toml, then `lockgate policy apply`',
             )
         found = wiring.check_deploy(
             at.registry,
@@ -56,6 +60,7 @@ def deploy_check_command(
             receipt_file=Path(receipt) if receipt else None,
             folder=Path(folder) if folder else None,
         )
+    is_signed = place.publisher.key.exists()
     if as_json:
         emit(
             {
@@ -64,13 +69,21 @@ def deploy_check_command(
                 "version": found.version,
                 "label": found.label,
                 "generation": found.generation,
+                "kind": found.kind,
                 "state": found.state,
+                "decision": found.decision,
                 "ungated": found.ungated,
+                "definition": found.definition,
+                "folder": Path(folder).absolute() if folder else place.publisher.folder_of(found),
+                "files": len(found.files) + len(found.executables),
+                "signed": is_signed,
             }
         )
         return
     ungated = "  UNGATED" if found.ungated else ""
     say(
         f"{mark('pass')} {found.label} may be deployed to {environment}: generation "
-        f"{found.generation}, {found.kind}, {len(found.files)} files{ungated}"
+        f"{found.generation}, {found.kind}, {len(found.files) + len(found.executables)} files{ungated}"
     )
+    if not is_signed:
+        tell("note: its receipt is not signed: this host has no key")

@@ -55,14 +55,22 @@ Materialise = Callable[[Definition, Callable[[str], BinaryIO], Path], None]
 class Publisher:
     """What one environment publishes, of any system."""
 
-    def __init__(self, folder: Path, key: HostKey, materialise: Materialise) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: HostKey,
+        materialise: Materialise,
+        environment: str | None = None,
+    ) -> None:
         """Publish below a folder.
 
         Args:
             folder: The environment's `publish`, joined to the registry's root.
             key: Signs the receipts, and says which ones count.
             materialise: Writes definitions.
+            environment: What receipts here have to be about; `None` takes any.
         """
+        self.environment = environment
         self.folder = folder.absolute()
         self.key = key
         self._materialise = materialise
@@ -277,6 +285,8 @@ class Publisher:
         wrong = None
         if receipt.system != system:
             wrong = f"it is about system `{shown(receipt.system)}`"
+        elif self.environment not in (None, receipt.environment):
+            wrong = f"it is about environment `{shown(receipt.environment)}`"
         elif state is not None and receipt.state != state:
             wrong = f"it says `{receipt.state}`, not `{state}`"
         if wrong is not None:

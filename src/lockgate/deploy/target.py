@@ -43,7 +43,7 @@ class EnvironmentTarget:
         self._system = system
         self._environment = environment
         folder = root / environment.publish if environment.publish else None
-        self.publisher = Publisher(folder, key, materialise) if folder else None
+        self.publisher = Publisher(folder, key, materialise, environment.name) if folder else None
 
     @property
     def publishes(self) -> bool:
