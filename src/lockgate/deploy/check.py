@@ -51,17 +51,19 @@ def check_deploy(
         StaleGeneration: The receipt is older than what is published, or settled as live.
     """
     settle = f"`lockgate settle {origin.environment} -s {shown(system)}`"
-    live = f"`lockgate deploy-check {origin.environment} -s {shown(system)}`"
+    live = f"lockgate deploy-check {origin.environment} -s {shown(system)}"
     mend = f"have what is live published again: {settle}"
     if receipt_file is not None:
-        mend = f"take the receipt that this registry published: {live}"
+        mend = f"take the receipt that this registry published: `{live}`"
     path = receipt_file or publisher.receipt_path(system)
     receipt = check_receipt(path, publisher.key, system, origin, mend)
     check_not_replayed(receipt, _published(publisher, system), newest_generation, mend)
     if folder is None:
         check_folder(receipt, publisher.folder_of(receipt), f"have it written again: {settle}")
     else:
-        check_folder(receipt, folder, f"take the folder that was published: {live} --json names it")
+        check_folder(
+            receipt, folder, f"take the folder that was published: `{live} --json` names it"
+        )
     return receipt
 
 
