@@ -156,15 +156,21 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
         shell(line, cwd=desk)
         ran.add(line)
     elsewhere = {"lockgate resolve support-desk production", "lockgate deploy-check production"}
+    elsewhere |= {'lockgate deploy-check production --receipt "$LOCKGATE_RECEIPT"'}  # a hook's
     elsewhere |= {"lockgate resolve"}  # named in the table of benchmarks
     assert {line for line in SHOWN if len(line.split()) > 1} - ran - elsewhere == set()
     assert {line.split()[1] for line in SHOWN} - {"--help"} <= set(COMMANDS)
 
 
-def test_what_is_published_can_be_resolved_and_checked(shell) -> None:  # type: ignore[no-untyped-def]
+@pytest.fixture(scope="module")
+def told(shell) -> str:  # type: ignore[no-untyped-def]
+    """Play the demo once, in the folder `story`, and return what it told."""
+    return shell("lockgate demo story --no-tui")
+
+
+def test_what_is_published_can_be_resolved_and_checked(shell, told: str) -> None:  # type: ignore[no-untyped-def]
     """The sample publishes: a pipeline may deploy it, and a server gets the folder."""
-    shell("lockgate demo published-story --no-tui")
-    story = shell.folder / "published-story"
+    story = shell.folder / "story"
     state = story / "state.json"
     assert "`lockgate deploy-check production`" in README
     shell("lockgate deploy-check production -s support-desk", cwd=story)
@@ -175,6 +181,54 @@ def test_what_is_published_can_be_resolved_and_checked(shell) -> None:  # type: 
         f"root='published/production', state='{state}').label)"
     )
     assert shell(f'"{sys.executable}" -c "{code}"', cwd=story).strip() == "v8"
+
+
+def workflow() -> tuple[str, str]:
+    """Return the two jobs of the README's workflow, as text; the test extra brings no YAML."""
+    (block,) = blocks("yaml")
+    head, jobs = block.split("jobs:\n")
+    assert head.startswith("env:\n  REGISTRY: /")
+    found = re.split(r"^  (\w+):\n", jobs, flags=re.MULTILINE)[1:]
+    assert found[::2] == ["check", "deploy"]
+    return found[1], found[3]
+
+
+def run_of(job: str) -> str:
+    """Return the shell script of a job's only `run`."""
+    (script,) = re.findall(r"^      - run: (?:\|\n)?((?:.+\n?)+)", job, re.MULTILINE)
+    return str(script)
+
+
+def test_the_workflow_gives_credentials_only_after_the_check() -> None:
+    """`deploy` needs `check`, and it alone names the environment whose secrets deploy."""
+    check, deploy = workflow()
+    assert re.search(r"^    needs: check\b", deploy, re.MULTILINE)
+    assert re.search(r"^    environment: production\b", deploy, re.MULTILINE)
+    assert "environment:" not in check and "secrets" not in check and "needs:" not in check
+
+
+def test_the_workflow_runs_as_it_is_printed(shell, told: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The check passes and deploys what is live; a tampered byte stops either job before it does."""
+    registry = tmp_path / "registry"
+    shutil.copytree(shell.folder / "story", registry)
+    deploy_script = tmp_path / "deploy.sh"
+    deploy_script.write_text('#!/bin/sh\necho "$1" > deployed\n')
+    deploy_script.chmod(0o755)
+
+    def job(text: str) -> int:
+        script = tmp_path / "step.sh"
+        script.write_text(run_of(text))
+        step = f"REGISTRY={registry} XDG_STATE_HOME={tmp_path} bash -e {script}"
+        return int(shell(f"{step} > out 2>&1 && echo 0 || echo $?", cwd=tmp_path))
+
+    check, deploy = workflow()
+    assert (job(check), job(deploy)) == (0, 0)
+    folder = Path((tmp_path / "deployed").read_text().strip())
+    assert (folder / "assistant.py").is_file() and folder.is_relative_to(registry)
+    (tmp_path / "deployed").unlink()
+    (folder / "extra.py").write_text("")
+    assert (job(check), job(deploy)) == (6, 6)
+    assert not (tmp_path / "deployed").exists()
 
 
 def _ask_for_a_reviewer(desk: Path) -> None:
@@ -191,9 +245,9 @@ def _ask_for_a_reviewer(desk: Path) -> None:
     (desk / "signers").write_text(f'ml-lead namespaces="lockgate" {public[0]} {public[1]}\n')
 
 
-def test_the_refusal_the_readme_quotes_is_what_the_story_tells(shell) -> None:  # type: ignore[no-untyped-def]
+def test_the_refusal_the_readme_quotes_is_what_the_story_tells(told: str) -> None:
     """Every figure of the quoted scene appears in the story as it is played here."""
-    told = " ".join(shell("lockgate demo story --no-tui").split())
+    told = " ".join(told.split())
     quoted = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL))
     for figure in re.findall(r"\[[^\]]+\]|won \d+, lost \d+|[+-]?\.\d{3}", quoted):
         assert figure in told
