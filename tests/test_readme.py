@@ -128,6 +128,7 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
         "lockgate handoff -o HANDOFF.md",
         "lockgate handoff --check -o HANDOFF.md",
         "lockgate definition -o DEFINITION.md",
+        "lockgate evidence v2 -o v2.tar",
         "lockgate checkout v1 DIR",
         "lockgate approve",
         "lockgate --help",

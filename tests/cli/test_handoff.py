@@ -100,7 +100,7 @@ def test_check_needs_a_file(busy: Desk) -> None:
     """`--check` alone has nothing to compare with."""
     said = busy("definition", "-s", "desk", "--check")
     assert said.code == 2
-    assert said.command == "lockgate definition --check -o FILE"
+    assert said.command == "lockgate definition --check -o FILE -s desk"
 
 
 def test_a_folder_that_is_not_there_is_named(busy: Desk) -> None:

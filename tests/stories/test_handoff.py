@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from lockgate import wiring
 from lockgate.cli.main import COMMANDS
-from lockgate.story.replay import Stage
-from lockgate.story.sample import copy_sample
+from stories.first_scenes import Sample, play_first_scenes
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,51 +20,10 @@ FIRST_SCENES = 2
 NOT_BUILT = {"rehearse", "review"}
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A copy of the sample after its first scenes, and a shell in it."""
-
-    root: Path
-    bin: Path
-
-    def run(self, line: str, *codes: int) -> str:
-        """Run one line as a newcomer does, and return what it printed."""
-        done = subprocess.run(
-            ["bash", "-c", line],
-            cwd=self.root,
-            env={
-                **{name: value for name, value in os.environ.items() if "LOCKGATE" not in name},
-                "PATH": f"{self.bin}:{os.environ['PATH']}",
-                "LOCKGATE_ACTOR": "newcomer",
-            },
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode in (codes or (0,)), f"$ {line}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """The first scenes of the first system, and the only one of the second."""
-    folder = tmp_path_factory.mktemp("handoff")
-    root = folder / "sample"
-    copy_sample(root)
-    head, *scenes = (root / "story.toml").read_text().split("[[scene]]")
-    kept = [*scenes[:FIRST_SCENES], scenes[-1]]
-    (root / "story.toml").write_text("[[scene]]".join([head, *kept]))
-    registry = wiring.create_registry(root, actor="ml-lead")
-    for _ in Stage(root, registry).play():
-        pass
-    registry.close()
-    programs = folder / "bin"
-    programs.mkdir()
-    script = programs / "lockgate"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lockgate "$@"\n')
-    script.chmod(0o755)
-    return Sample(root, programs)
+    return play_first_scenes(tmp_path_factory.mktemp("handoff"), FIRST_SCENES)
 
 
 def commands(page: str) -> list[str]:

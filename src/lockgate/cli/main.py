@@ -51,6 +51,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Hand-off": {
         "handoff": ("handoff", "Write the page that hands a system off."),
         "definition": ("handoff", "Write the page that says what a version is."),
+        "evidence": ("evidence", "Write what is known about a version, checkable offline."),
     },
     "For machines": {
         "deploy-check": ("deploy_check", "Let a pipeline deploy only what the gate let through."),
