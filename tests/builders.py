@@ -55,13 +55,12 @@ POLICY = Policy(
         environment.name: environment
         for environment in (
             Environment("practice", "low", rehearsal=True, protects="production"),
+            Environment("drill", "low", rehearsal=True, protects="production"),
             Environment("staging", "low"),
             Environment("guarded", "high", reviewers=(REVIEWER, "support-lead"), approvals=1),
-            Environment(
-                "production",
-                "low",
-                reviewers=(REVIEWER, "support-lead"),
-                accept_claimed=True,
+            *(
+                Environment(name, "low", reviewers=(REVIEWER, "support-lead"), accept_claimed=True)
+                for name in ("reviewed", "production")
             ),
         )
     }
@@ -248,12 +247,19 @@ def decision_of(
     max_age: timedelta = timedelta(days=7),
     outcome: str = "pass",
     promotable: bool = True,
+    baseline: int | None = None,
 ) -> Decision:
     """Return a decision as the gate would make it now; `runs` may include the live version's.
 
+    It compares with what is live unless `baseline` names an earlier generation.
+
     It asks for as many approvals as the applied policy does, unless told otherwise.
     """
-    live = registry.releases.live(version.system, environment)
+    live = (
+        registry.releases.live(version.system, environment)
+        if baseline is None
+        else registry.releases.deployment(version.system, environment, baseline)
+    )
     policy = registry.applied.policy()
     return Decision(
         id=secrets.token_hex(8),

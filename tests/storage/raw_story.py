@@ -4,7 +4,9 @@ The story: v1 was live in `production` as generation 1, v2 is live as generation
 decision from before v2 went live; v4 is quarantined; v5 passed and could be promoted next; v6 has
 one open run that lacks an answer and one that lacks only its end. x1 is an experiment, r1 a
 rehearsal. `triage` is applied, `spare` is registered but not applied. In `practice`, which takes
-rehearsals, v2 is live as generation 2, too; `guarded` asks for a reviewer with a key.
+rehearsals, v2 is live as generation 2, too, by break-glass: the first was closed, the second could
+be. In `drill` r1 was live twice and taken back, and one of these rehearsals is recorded. `guarded`
+asks for a reviewer with a key; in `reviewed` and `refused` v5 passed, in `failed` it did not.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from builders import (
 )
 from lockgate.domain.release import Decision, Hold, Lift, Proposal, Quarantine
 from lockgate.domain.suite import Suite
+from lockgate.domain.upkeep import Closing, Note, Recheck, Rehearsal, Review
 from lockgate.domain.version import Version
 from lockgate.storage import tables
 from lockgate.storage.registry import FILE, FOLDER
@@ -117,19 +120,62 @@ def tell(root: Path) -> Story:
     decisions["v5"] = pass_decision(registry, v5, both)
     decisions["v5 staging"] = pass_decision(registry, v5, both[:2], environment="staging")
     decisions["v5 canary"] = pass_decision(registry, v5, both[:2], environment="canary")
-    decisions["v5 reviewed"] = pass_decision(registry, v5, both, approvals_needed=1)
-    decisions["v5 refused"] = pass_decision(registry, v5, both)
+    decisions["v5 reviewed"] = pass_decision(
+        registry, v5, both[:2], environment="reviewed", approvals_needed=1
+    )
+    decisions["v5 refused"] = pass_decision(registry, v5, both[:2], environment="refused")
     approve(registry, decisions["v5 refused"], word="no", key="SHA256:key of the ml-lead")
-    decisions["v5 failed"] = pass_decision(registry, v5, both, outcome="fail", promotable=False)
+    decisions["v5 failed"] = pass_decision(
+        registry, v5, both[:2], environment="failed", outcome="fail", promotable=False
+    )
     decisions["v2 again"] = pass_decision(registry, v2, [completed["v2"]])
     decisions["v5 guarded"] = pass_decision(
         registry, v5, both[:2], environment="guarded", approvals_needed=1
     )
-    for environment in ("staging", "guarded"):
+    for environment in ("staging", "guarded", "reviewed", "refused", "failed"):
         append(registry, *origin_of(environment=environment))
     for version in (v1, v2):
         in_practice = {"environment": "practice", "ticket": "INC-1", "reason": "to begin with"}
         promote(registry, version, kind="break_glass", **in_practice)
+    decisions["v2 in practice"] = pass_decision(
+        registry, v2, [completed["v2"]], environment="practice"
+    )
+    append(registry, Closing(SYSTEM, "practice", 1, None, "v2 took its place", "ml-lead"))
+    promote(registry, v2, kind="break_glass", environment="drill", ticket="INC-2", reason="begin")
+    judged = complete_run(registry, r1, suite)
+    for before in (1, 3):
+        promote(registry, r1, kind="rehearsal", environment="drill")
+        decisions["r1"] = pass_decision(
+            registry,
+            r1,
+            [judged, completed["v2"]],
+            environment="drill",
+            outcome="fail",
+            promotable=False,
+            baseline=before,
+        )
+        promote(registry, v2, kind="revert", environment="drill")
+    rehearsal = Rehearsal(
+        SYSTEM,
+        "drill",
+        r1.id,
+        "blank-prompt",
+        2,
+        3,
+        "detected",
+        decisions["r1"].id,
+        1200,
+        300,
+        (),
+        "on-call",
+    )
+    append(
+        registry,
+        rehearsal,
+        Note(SYSTEM, "production", 2, "customers noticed", "on-call"),
+        Review(SYSTEM, "clean", (), "ml-lead"),
+        Recheck(SYSTEM, "production", 2, v2.id, "held", (), "ci"),
+    )
     held = hold(registry, "canary")
     lifted = lift(registry, hold(registry, "canary"))
     proposal = propose(registry, "policy", policy.policy, suite.digest)
@@ -256,7 +302,37 @@ class Raw:
         production = {"system": SYSTEM, "environment": "production"}
         rows: dict[str, dict[str, Any]] = {
             "registry": {"epoch": 2, "id": "another", **actor},
-            "removal": {"digest": story.policy, "reason": text, **actor},
+            "removal": {"digest": story.policy, "kind": "expire", "reason": text, **actor},
+            "note": {**production, "generation": 2, "text": text, **actor},
+            "closing": {
+                **production,
+                "environment": "practice",
+                "generation": 2,
+                "decision": story.decisions["v2 in practice"].id,
+                "reason": text,
+                **actor,
+            },
+            "rehearsal": {
+                **production,
+                "environment": "drill",
+                "version": story.version("r1"),
+                "operator": "blank-prompt",
+                "generation": 4,
+                "reverted": 5,
+                "outcome": "detected",
+                "decision": story.decisions["r1"].id,
+                "findings": text,
+                **actor,
+            },
+            "review": {"system": SYSTEM, "outcome": "clean", "findings": text, **actor},
+            "recheck": {
+                **production,
+                "generation": 2,
+                "version": v2,
+                "outcome": "held",
+                "findings": text,
+                **actor,
+            },
             "system": {"name": "another", **actor},
             "version": {
                 "id": "a" * 64,

@@ -538,9 +538,15 @@ def break_glass_for_a_quarantined_version(raw: Raw) -> None:
     break_glass(raw, raw.story.version("v4"))
 
 
+def first_in(raw: Raw, environment: str) -> None:
+    """Promote v5 where nothing was ever live, on the decision about it there."""
+    decision = raw.story.decisions[f"v5 {environment}"].id
+    raw.insert("attempt", environment=environment, generation=1, previous=0, decision=decision)
+
+
 @breaks("attempt_needs_promotable_decision")
 def promote_on_a_failed_decision(raw: Raw) -> None:
-    raw.insert("attempt", decision=raw.story.decisions["v5 failed"].id)
+    first_in(raw, "failed")
 
 
 @breaks("attempt_needs_promotable_decision")
@@ -607,7 +613,7 @@ def promote_after_another_run_of_what_is_live(raw: Raw) -> None:
 
 @breaks("attempt_decision_has_approvals")
 def promote_before_the_reviewer(raw: Raw) -> None:
-    raw.insert("attempt", decision=raw.story.decisions["v5 reviewed"].id)
+    first_in(raw, "reviewed")
 
 
 @breaks("attempt_decision_has_approvals")
@@ -636,14 +642,13 @@ def review_without_being_asked(raw: Raw) -> None:
 
 @breaks("attempt_decision_has_approvals")
 def review_under_a_name_without_a_key(raw: Raw) -> None:
-    decision = raw.story.decisions["v5 guarded"].id
-    raw.insert("approval", subject=decision)
-    raw.insert("attempt", environment="guarded", generation=1, previous=0, decision=decision)
+    raw.insert("approval", subject=raw.story.decisions["v5 guarded"].id)
+    first_in(raw, "guarded")
 
 
 @breaks("attempt_decision_has_approvals")
 def promote_over_a_no(raw: Raw) -> None:
-    raw.insert("attempt", decision=raw.story.decisions["v5 refused"].id)
+    first_in(raw, "refused")
 
 
 @breaks("attempt_environment_is_not_held")
@@ -688,6 +693,113 @@ def hold_nothing(raw: Raw) -> None:
 @breaks("lift_ends_something")
 def lift_nothing(raw: Raw) -> None:
     raw.insert("lift", lifts=1)
+
+
+@breaks("attempt_decision_is_not_void")
+def promote_on_an_older_decision(raw: Raw) -> None:
+    raw.insert("decision")
+    raw.insert("attempt")
+
+
+@breaks("attempt_break_glass_is_closed")
+def promote_over_a_broken_glass(raw: Raw) -> None:
+    break_glass(raw, raw.story.version("v2"))
+    raw.insert("settlement")
+    lines = {"baseline_generation": 3, "approvals_needed": 0}
+    for run in ("v5", "v5 again"):
+        raw.insert("decision_run", run=raw.story.runs[run])
+    raw.insert("decision", outcome="pass", promotable=1, **lines)
+    raw.insert("attempt", generation=4, previous=3, decision="another")
+
+
+@breaks("note_is_about_a_deployment")
+def note_on_no_deployment(raw: Raw) -> None:
+    raw.insert("note", generation=9)
+
+
+@breaks("closing_ends_a_break_glass")
+def close_a_promotion(raw: Raw) -> None:
+    raw.insert("closing", environment="production", generation=1, decision=None)
+
+
+@breaks("closing_is_by_somebody_else")
+def close_what_one_broke(raw: Raw) -> None:
+    raw.insert("closing", actor="promoter")
+
+
+@breaks("closing_comes_after_it")
+def close_what_is_live_without_a_decision(raw: Raw) -> None:
+    raw.insert("closing", decision=None)
+
+
+@breaks("closing_rests_on_its_own_decision")
+def close_on_the_decision_of_another_version(raw: Raw) -> None:
+    raw.insert("closing", decision=raw.story.decisions["v5"].id)
+
+
+@breaks("closing_rests_on_its_own_decision")
+def close_on_a_failed_decision(raw: Raw) -> None:
+    in_practice = {"environment": "practice", "version": raw.story.version("v2")}
+    raw.insert("decision", **in_practice)
+    raw.insert("closing", decision="another")
+
+
+@breaks("closing_rests_on_its_own_decision")
+def close_over_a_no(raw: Raw) -> None:
+    raw.insert("approval", subject=raw.story.decisions["v2 in practice"].id, word="no")
+    raw.insert("closing")
+
+
+@breaks("rehearsal_was_live")
+def record_a_rehearsal_of_another_version(raw: Raw) -> None:
+    raw.insert("rehearsal", version=raw.story.version("v5"), outcome="broken off", decision=None)
+
+
+@breaks("rehearsal_was_taken_back")
+def record_a_rehearsal_that_stays(raw: Raw) -> None:
+    raw.insert("rehearsal", reverted=9)
+
+
+@breaks("rehearsal_says_what_the_gate_said")
+def call_a_detected_rehearsal_missed(raw: Raw) -> None:
+    raw.insert("rehearsal", outcome="missed")
+
+
+@breaks("rehearsal_says_what_the_gate_said")
+def rest_a_rehearsal_on_another_decision(raw: Raw) -> None:
+    raw.insert("rehearsal", decision=raw.story.decisions["v5 failed"].id)
+
+
+@breaks("review_has_system")
+def review_nothing(raw: Raw) -> None:
+    raw.insert("review", system="ghost")
+
+
+@breaks("recheck_is_of_what_is_live")
+def recheck_what_was_live_before(raw: Raw) -> None:
+    raw.insert("recheck", generation=1, version=raw.story.version("v1"))
+
+
+@breaks("recheck_is_of_what_is_live")
+def recheck_another_version(raw: Raw) -> None:
+    raw.insert("recheck", version=raw.story.version("v5"))
+
+
+@breaks("removal_spares_releases")
+def expire_a_file_of_a_release(raw: Raw) -> None:
+    ((digest,),) = raw.execute(
+        "SELECT e.object FROM definition_entry e WHERE e.definition = ? AND e.kind = 'file' LIMIT 1",
+        (raw.story.versions["v2"].definition,),
+    )
+    raw.insert("removal", digest=digest)
+
+
+@breaks("content_was_not_redacted")
+def bring_back_what_was_redacted(raw: Raw) -> None:
+    removed = raw.story.policy
+    raw.insert("removal", digest=removed, kind="redact")
+    raw.execute("DELETE FROM content WHERE digest = ?", (removed,))
+    raw.insert("content", digest=removed)
 
 
 RULES = {f"{table}_{rule}": says for table, rule, _, says in order_rules.ORDER_RULES}
@@ -756,13 +868,17 @@ def test_checks_hold_when_checks_are_off(raw: Raw, name: str) -> None:
         act()
 
 
-def test_content_goes_only_after_a_removal(raw: Raw) -> None:
-    """Content cannot be deleted before its removal is recorded; its object stays."""
+def test_content_goes_only_right_after_its_removal(raw: Raw) -> None:
+    """Content cannot be deleted before its removal is recorded, nor later; its object stays."""
     removed, kept = raw.story.old_policy, raw.story.policy
     delete = "DELETE FROM content WHERE digest = ?"
-    says = "content goes only after a recorded removal"
+    says = "content goes only right after its recorded removal"
+    raw.insert("removal", digest=removed)
     refused(raw, lambda: raw.execute(delete, (kept,)), says)
     refused(raw, lambda: raw.execute("DELETE FROM content"), says)
+    raw.insert("hold")
+    refused(raw, lambda: raw.execute(delete, (removed,)), says)
+    raw.insert("removal", digest=removed)
     raw.execute(delete, (removed,))
     assert raw.execute("SELECT count(*) FROM object WHERE digest = ?", (removed,)) == [(1,)]
 

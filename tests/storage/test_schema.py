@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from builders import FixedClock, add_version, make_registry
+from builders import FixedClock, add_version, append, make_registry
+from lockgate.domain.upkeep import Note
 from lockgate.errors import RegistryTrouble
 from lockgate.storage import registry as registry_module
 from lockgate.storage import schema, tables, triggers
 from lockgate.storage.registry import FILE, FOLDER, SCHEMA_DIGEST, open_registry
-from tests.storage.raw_story import Story
 
-FREE_TABLES = {"run_open", "lease", "_sqlite_migrations"}
-"""Tables that may change: an index, who is at work, and sqlite-utils' own."""
+FREE_TABLES = {"run_open", "lease", "full_check", "_sqlite_migrations"}
+"""Tables that may change: an index, who is at work, what was hashed, and sqlite-utils' own."""
 
 
 @pytest.fixture
@@ -157,40 +157,84 @@ def test_migrations_build_everything_from_an_empty_file(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_NUMBER,)
     assert connection.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
     applied = connection.execute("SELECT name FROM _sqlite_migrations").fetchall()
-    assert applied == [("0001_the_loop",)]
+    assert applied == [("0001_the_loop",), ("0002_around_the_loop",)]
     schema.migrate(database)
     assert connection.execute("SELECT name FROM _sqlite_migrations").fetchall() == applied
     connection.close()
 
 
-def test_a_registry_of_schema_1_opens_from_its_dump(story_dump: str, tmp_path: Path) -> None:
-    """A registry that schema 1 wrote, kept as SQL text, is readable and writable today."""
+WRITTEN = Path(__file__).parent / "written"
+"""Registries as earlier schemas wrote them, as SQL text; never written anew."""
+
+
+@pytest.fixture
+def of_schema_1(tmp_path: Path) -> Path:
+    """The root of a registry that schema 1 wrote."""
     (tmp_path / FOLDER).mkdir()
     connection = sqlite3.connect(tmp_path / FOLDER / FILE, isolation_level=None)
-    connection.executescript(story_dump)
+    connection.executescript((WRITTEN / "schema-1.sql").read_text())
     connection.close()
-    registry = open_registry(tmp_path, clock=FixedClock())
+    return tmp_path
+
+
+def test_a_registry_of_schema_1_is_brought_up_to_date(of_schema_1: Path) -> None:
+    """A registry that schema 1 wrote keeps all it says, and takes every record of today."""
+    before = sqlite3.connect(of_schema_1 / FOLDER / FILE)
+    ledger = before.execute("SELECT * FROM ledger ORDER BY seq").fetchall()
+    removals = before.execute("SELECT seq, digest FROM removal").fetchall()
+    before.close()
+    registry = open_registry(of_schema_1, clock=FixedClock())
     assert registry.why_not is None
     live = registry.releases.live("support-desk", "production")
     assert live is not None
     assert live.attempt.generation == 2
+    assert registry.upkeep.unclosed("support-desk", "practice")[0].attempt.ticket == "INC-1"
     version = registry.versions.named("support-desk", "v2")
     added = add_version(registry, "seven", parent=version, reason="from the dump")
     assert added.label == "v7"
     assert registry.versions.search("support-desk", "dump") == [added]
+    append(registry, Note("support-desk", "production", 2, "still there", "on-call"))
+    assert [note.text for note in registry.upkeep.notes("support-desk", "production", 2)] == [
+        "still there"
+    ]
     registry.close()
+    after = sqlite3.connect(of_schema_1 / FOLDER / FILE)
+    assert after.execute("SELECT * FROM ledger ORDER BY seq").fetchall()[: len(ledger)] == ledger
+    assert after.execute("SELECT seq, digest FROM removal").fetchall() == removals
+    assert removals
+    assert schema.schema_digest(after) == SCHEMA_DIGEST
+    after.close()
 
 
-@pytest.fixture
-def story_dump(story: Story) -> str:
-    """The story as SQL text, with the two marks that a dump leaves out and an empty index."""
-    connection = sqlite3.connect(story.path)
-    lines = [line for line in connection.iterdump() if "version_text" not in line[:400]]
-    lines = [line for line in lines if "writable_schema" not in line]
-    (index,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'version_text'")
+def test_a_registry_of_schema_1_can_be_looked_at_without_write_rights(of_schema_1: Path) -> None:
+    """Who may only look sees an older registry as it is; it is not brought up to date."""
+    registry = open_registry(of_schema_1, clock=FixedClock(), read_only=True)
+    assert registry.versions.named("support-desk", "v2").label == "v2"
+    assert registry.upkeep.notes("support-desk", "production", 2) == []
+    assert registry.upkeep.unclosed("support-desk", "practice") != []
+    assert registry.upkeep.rehearsals("support-desk") == []
+    assert registry.upkeep.reviews("support-desk") == []
+    registry.close()
+    connection = sqlite3.connect(of_schema_1 / FOLDER / FILE)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
     connection.close()
-    marks = [f"PRAGMA application_id = {schema.APPLICATION_ID};", "PRAGMA user_version = 1;"]
-    return "\n".join([*marks, *lines, f"{index[0]};"])
+
+
+def test_a_migration_that_is_refused_leaves_schema_1(
+    of_schema_1: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration that breaks off leaves an older registry whole, with its triggers."""
+    path = of_schema_1 / FOLDER / FILE
+    before = sqlite3.connect(path)
+    digest = schema.schema_digest(before)
+    before.close()
+    monkeypatch.setattr(triggers, "triggers", lambda: ["CREATE TABLE version (again)"])
+    with pytest.raises(RegistryTrouble):
+        open_registry(of_schema_1)
+    after = sqlite3.connect(path)
+    assert schema.schema_digest(after) == digest
+    assert after.execute("PRAGMA user_version").fetchone() == (1,)
+    after.close()
 
 
 def test_a_migration_that_fails_leaves_nothing(

@@ -210,11 +210,11 @@ WRONG_ORDERS: dict[str, tuple[Act, str]] = {
         "the decision compared with a version that is no longer live",
     ),
     "promote before the reviewer": (
-        lambda r, s: add(r, promotion(r, s, "v5", "v5 reviewed")),
+        lambda r, s: add(r, promotion(r, s, "v5", "v5 reviewed", environment="reviewed")),
         "the decision lacks the approvals it needs, or a reviewer said no",
     ),
     "promote over a no": (
-        lambda r, s: add(r, promotion(r, s, "v5", "v5 refused")),
+        lambda r, s: add(r, promotion(r, s, "v5", "v5 refused", environment="refused")),
         "the decision lacks the approvals it needs, or a reviewer said no",
     ),
     "promote into a hold": (
@@ -223,14 +223,14 @@ WRONG_ORDERS: dict[str, tuple[Act, str]] = {
     ),
     "promote after the policy moved": (
         lambda r, s: [apply_policy(r, {"other": 1}), add(r, promotion(r, s, "v5", "v5"))],
-        "the decision is void: the policy, a suite or a run is newer",
+        "the decision is void: the policy, a suite, a run or a decision is newer",
     ),
     "promote after another run": (
         lambda r, s: [
             complete_run(r, s.versions["v5"], s.suite),
             add(r, promotion(r, s, "v5", "v5")),
         ],
-        "the decision is void: the policy, a suite or a run is newer",
+        "the decision is void: the policy, a suite, a run or a decision is newer",
     ),
     "promote a quarantined version": (
         lambda r, s: [quarantine(r, s.versions["v5"]), add(r, promotion(r, s, "v5", "v5"))],
@@ -393,7 +393,9 @@ def test_who_may_review(
 ) -> None:
     """A reviewer counts unless they registered, own or promote the version."""
     approve(told_registry, story.decisions["v5 reviewed"], signer=signer)
-    attempt = promotion(told_registry, story, "v5", "v5 reviewed", actor="promoter")
+    attempt = promotion(
+        told_registry, story, "v5", "v5 reviewed", environment="reviewed", actor="promoter"
+    )
     if is_enough:
         append(told_registry, attempt)
     else:

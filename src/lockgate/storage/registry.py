@@ -322,6 +322,8 @@ def _why_not(connection: sqlite3.Connection, path: Path, cannot: str | None) -> 
     if number < schema.SCHEMA_NUMBER and cannot is None:
         _migrate(connection, path)
         number = _schema_number(connection)
+    if number < schema.SCHEMA_NUMBER:
+        schema.stand_in(connection, number)
     if number > schema.SCHEMA_NUMBER:
         return f"a newer release of lockgate wrote it (schema {number})"
     if number == schema.SCHEMA_NUMBER and schema.schema_digest(connection) != SCHEMA_DIGEST:

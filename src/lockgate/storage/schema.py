@@ -61,6 +61,24 @@ def migrate(database: Database) -> None:
     database.conn.execute(f"PRAGMA user_version = {SCHEMA_NUMBER}")
 
 
+def stand_in(connection: sqlite3.Connection, number: int) -> None:
+    """Let today's questions be asked of an older registry that may not be changed.
+
+    The tables it lacks are there for this connection alone, and empty: nothing in them could have
+    been recorded yet.
+
+    Args:
+        connection: To look through.
+        number: The registry's schema.
+    """
+    from lockgate.storage import tables
+
+    for script in tables.SCHEMAS[number:]:
+        for statement in script.split(";\n"):
+            if statement.strip().startswith("CREATE TABLE "):
+                connection.execute(statement.replace("CREATE TABLE ", "CREATE TEMP TABLE ", 1))
+
+
 def _execute(connection: sqlite3.Connection, script: str) -> None:
     """Run statement after statement in the transaction that is open; a script would end it."""
     for statement in script.split(";\n"):
