@@ -13,6 +13,7 @@ from builders import (
     append,
     approve,
     attempt_of,
+    complete_run,
     hold,
     pass_decision,
     propose,
@@ -21,6 +22,7 @@ from builders import (
     start_run,
     take,
 )
+from lockgate.domain.upkeep import Closing
 from lockgate.look.show import show
 from lockgate.look.status import Status, status
 from lockgate.storage.registry import Registry
@@ -328,6 +330,8 @@ def test_what_came_past_the_gate_is_no_way_back(registry: Registry) -> None:
     first = released(registry, suite, "one")
     hasty = add_version(registry, "hasty", parent=first)
     settle(registry, take(registry, hasty, kind="break_glass", ticket="T-1", reason="outage"))
+    afterwards = pass_decision(registry, hasty, [complete_run(registry, hasty, suite)])
+    append(registry, Closing(SYSTEM, "production", 2, afterwards.id, "fine", "ml-lead"))
     released(registry, suite, "two", parent=hasty)
     place = status(registry, SYSTEM, policy).places[0]
     assert (place.label, place.way_back) == ("v3", first.label)
