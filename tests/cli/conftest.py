@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.desks import Desk, copied, make_busy, make_new
+from cli.desks import Desk, copied, make_busy, make_new, make_published
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,14 @@ def busy_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def published_registry(new_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the registry `published`; not to be written to."""
+    root = copied(new_registry, tmp_path_factory.mktemp("published") / "desk")
+    make_published(root)
+    return root
+
+
 @pytest.fixture
 def new(
     new_registry: Path,
@@ -61,6 +69,17 @@ def busy(
 ) -> Desk:
     """A copy of the registry `busy`."""
     return Desk(copied(busy_registry, tmp_path / "busy"), capsys, monkeypatch)
+
+
+@pytest.fixture
+def published(
+    published_registry: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Desk:
+    """A copy of the registry `published`."""
+    return Desk(copied(published_registry, tmp_path / "published"), capsys, monkeypatch)
 
 
 @pytest.fixture

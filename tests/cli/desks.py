@@ -1,11 +1,13 @@
 """The command line from outside: registries to work in, and what runs a command there.
 
-Two registries are made once per session by the real commands and copied for each test:
+Three registries are made once per session by the real commands and copied for each test:
 
 - `new`: what `lockgate init` writes; nothing is registered.
 - `busy`: two systems. `desk` (python) has v1 live in staging and production, v2 live in staging
   and waiting for production's reviewer, x1 an experiment. `filter` (a command) has v1 live in
   staging. production asks one of ml-lead and support-lead, who have keys.
+- `published`: `desk` alone, in environments that publish. v1 and then v2 went to production, which
+  has a deploy hook.
 """
 
 from __future__ import annotations
@@ -55,6 +57,21 @@ max_age = "7d"
 rules = [
   { suite = "desk", metric = "accuracy", min = 0.60, max_drop = 0.05 },
 ]
+"""
+
+PUBLISHING = """\
+[environments.staging]
+stakes = "low"
+publish = "published/staging"
+
+[environments.production]
+stakes = "low"
+publish = "published/production"
+deploy = ["./deploy.sh"]
+deploy_timeout = "30s"
+
+[environments.bare]
+stakes = "low"
 """
 
 FILTER = {
@@ -303,6 +320,24 @@ def make_busy(root: Path) -> None:
     lockgate("register", "-s", "desk", "--experiment", "-m", "Try one more word")
     lockgate("register", "-s", "desk", "--from", "x1", "-m", "One more word of praise")
     lockgate("ship", "-s", "desk", "--to", "production", code=7)
+
+
+def make_published(root: Path) -> None:
+    """Make the registry `published` of a copy of `new`."""
+
+    def lockgate(*arguments: str) -> None:
+        done = process(*arguments, cwd=root)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+
+    (root / "policy.toml").write_text(PUBLISHING, encoding="utf-8")
+    (root / "deploy.sh").write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
+    (root / "deploy.sh").chmod(0o755)
+    lockgate("policy", "apply")
+    lockgate("ship", "--to", "staging", "-m", "First version")
+    lockgate("ship", "--to", "production", "-m", "First version")
+    prompt = root / "systems/desk/prompts/praise.txt"
+    prompt.write_text(prompt.read_text(encoding="utf-8") + "best\n", encoding="utf-8")
+    lockgate("ship", "--to", "production", "-m", "One more word of praise")
 
 
 def copied(source: Path, target: Path) -> Path:

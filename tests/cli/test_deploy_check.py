@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from cli.desks import Desk, Said, copied, environment, normal, process
+from cli.desks import PUBLISHING, Desk, Said, copied, normal, process
+from cli.hooks import go_on, hook, praise, promotion_cut_off
 
-POLICY = """\
-[environments.staging]
-stakes = "low"
-publish = "published/staging"
-
-[environments.production]
-stakes = "low"
-publish = "published/production"
-deploy = ["./deploy.sh"]
-deploy_timeout = "30s"
-
-[environments.bare]
-stakes = "low"
-"""
 CHECK = ("deploy-check", "production")
 
 pytestmark = pytest.mark.skipif(
@@ -36,47 +20,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def hook(root: Path, text: str) -> None:
-    """Write the deploy hook; `lockgate` in it is this one."""
-    path = root / "deploy.sh"
-    path.write_text(f'#!/bin/sh\nlockgate() {{ "{sys.executable}" -m lockgate "$@"; }}\n{text}\n')
-    path.chmod(0o755)
-
-
-def praise(root: Path, word: str) -> None:
-    """Change the system."""
-    prompt = root / "systems/desk/prompts/praise.txt"
-    prompt.write_text(prompt.read_text(encoding="utf-8") + f"{word}\n", encoding="utf-8")
-
-
-@pytest.fixture(scope="session")
-def published_registry(new_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry that publishes: v1 and then v2 went to production; not to be written to."""
-    root = copied(new_registry, tmp_path_factory.mktemp("published") / "desk")
-    (root / "policy.toml").write_text(POLICY, encoding="utf-8")
-    hook(root, "exit 0")
-    for words in (
-        ("policy", "apply"),
-        ("ship", "--to", "staging", "-m", "First version"),
-        ("ship", "--to", "production", "-m", "First version"),
-    ):
-        done = process(*words, cwd=root)
-        assert done.returncode == 0, done
-    praise(root, "best")
-    done = process("ship", "--to", "production", "-m", "One more word of praise", cwd=root)
-    assert done.returncode == 0, done
-    return root
-
-
 @pytest.fixture
-def desk(
-    published_registry: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Desk:
-    """A copy of it."""
-    return Desk(copied(published_registry, tmp_path / "published"), capsys, monkeypatch)
+def desk(published: Desk) -> Desk:
+    """A registry that publishes: v1 and then v2 went to production."""
+    return published
 
 
 def place(desk: Desk, environment: str = "production") -> Path:
@@ -202,7 +149,7 @@ class TestIntegrity:
         other = copied(new_registry, desk.root / "other")
         shutil.rmtree(other / ".lockgate")
         for words in (("init", "."), ("ship", "--to", "staging", "-m", "Elsewhere")):
-            (other / "policy.toml").write_text(POLICY, encoding="utf-8")
+            (other / "policy.toml").write_text(PUBLISHING, encoding="utf-8")
             assert process(*words, cwd=other).returncode == 0, words
         foreign = other / "published" / "staging" / "desk" / "receipt.json"
         said = desk(*CHECK, "--receipt", str(foreign))
@@ -306,7 +253,7 @@ class TestOrder:
 
     def test_an_attempt_that_is_not_settled(self, desk: Desk) -> None:
         """Somebody was cut off: nothing may be deployed until it is known how that ended."""
-        cut_off(desk)
+        promotion_cut_off(desk)
         said = desk(*CHECK)
         assert said.code == 1
         assert refused(desk, said) == (
@@ -314,6 +261,7 @@ class TestOrder:
             "hint: `lockgate settle production -s desk` finds out; its own hook names what it "
             'deploys: `lockgate deploy-check production -s desk --receipt "$LOCKGATE_RECEIPT"`\n'
         )
+        go_on(desk)
         mended(desk, said)
 
     def test_nothing_was_ever_promoted(self, desk: Desk) -> None:
@@ -326,33 +274,6 @@ class TestOrder:
             "error: there is no receipt at ROOT/bare/desk/receipt.json\n"
             "hint: promote a version first: `lockgate promote VERSION --to bare`\n"
         )
-
-
-def cut_off(desk: Desk) -> Path:
-    """Kill a promotion of v3 while its hook runs, let the hook end, and return its staged receipt."""
-    hook(desk.root, 'cp "$LOCKGATE_RECEIPT" staged.json; echo up; read go < go')
-    subprocess.run(["mkfifo", desk.root / "go"], check=True)
-    praise(desk.root, "superb")
-    desk.done("register", "-m", "One more")
-    desk.done("evaluate")
-    promotion = subprocess.Popen(
-        [sys.executable, "-m", "lockgate", "promote", "--to", "production"],
-        cwd=desk.root,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert promotion.stderr is not None
-    told = ""
-    while "up" not in told.split():
-        line = promotion.stderr.readline()
-        assert line, told
-        told += line
-    promotion.send_signal(signal.SIGKILL)
-    promotion.communicate()
-    return desk.root / "staged.json"
 
 
 class TestStaged:
@@ -382,7 +303,7 @@ class TestStaged:
 
     def test_an_attempt_that_a_rollback_abandoned_is_refused(self, desk: Desk) -> None:
         """Its late hook finds out that it is too late."""
-        staged = cut_off(desk)
+        staged = promotion_cut_off(desk)
         desk.done(*CHECK, "--receipt", str(staged))
         hook(desk.root, "lockgate deploy-check production --receipt staged.json; exit 0")
         said = desk.done("rollback", "production", "--yes")

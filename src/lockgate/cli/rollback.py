@@ -26,7 +26,7 @@ from lockgate.domain.difference import difference
 from lockgate.domain.policy import Environment
 from lockgate.domain.times import ago
 from lockgate.errors import UsageMistake
-from lockgate.loop.deployment import DeployEvent
+from lockgate.loop.deployment import DeployEvent, tell_each
 from lockgate.shown import shown
 from lockgate.upkeep.rollback import WayBack, find_way_back, roll_back
 from lockgate.upkeep.settle import Settled, settle
@@ -70,13 +70,18 @@ def rollback_command(
             _ask(at, way_back)
         began = time.monotonic()
         place = wiring.target(at.root, name, settings)
-        generation = 0
-        for event in roll_back(
-            at.registry, way_back, actor=at.actor, target=place, reason=reason, incident=incident
-        ):
-            generation = event.generation
+        happened: list[DeployEvent] = []
+
+        def hear(event: DeployEvent) -> None:
+            happened.append(event)
             if not as_json:
                 _tell(event, way_back)
+
+        rollback = roll_back(
+            at.registry, way_back, actor=at.actor, target=place, reason=reason, incident=incident
+        )
+        tell_each(rollback, hear)
+        generation = happened[-1].generation
         took = time.monotonic() - began
     if as_json:
         emit(
@@ -175,18 +180,21 @@ def settle_command(
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
         place = wiring.target(at.root, name, _environment(at, environment))
-        found: Settled | None = None
-        for event in settle(at.registry, name, environment, place, actor=at.actor):
+        found: list[Settled] = []
+
+        def hear(event: DeployEvent | Settled) -> None:
             if isinstance(event, Settled):
-                found = event
+                found.append(event)
             elif not as_json:
                 tell_event(event)
-    assert found is not None  # settle always says what it found
+
+        tell_each(settle(at.registry, name, environment, place, actor=at.actor), hear)
+    (ended,) = found  # settle always says what it found
     if as_json:
-        emit(found)
+        emit(ended)
         return
-    state = {"failed": "fail", "abandoned": "inconclusive"}.get(found.outcome, "pass")
+    state = {"failed": "fail", "abandoned": "inconclusive"}.get(ended.outcome, "pass")
     say(
-        f"{mark(state)} {environment} generation {found.generation} ({found.label}): "
-        f"{found.outcome}, {plain(shown(found.words))}"
+        f"{mark(state)} {environment} generation {ended.generation} ({ended.label}): "
+        f"{ended.outcome}, {plain(shown(ended.words))}"
     )

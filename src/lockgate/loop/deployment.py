@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from itertools import chain
+from typing import Any, BinaryIO, TypeVar
 
 from lockgate.domain.components import Definition
 from lockgate.domain.receipt import Origin, Previous, Receipt, receipt_for, settled
@@ -20,6 +21,8 @@ from lockgate.domain.release import Attempt, Deployment, Settlement
 from lockgate.domain.version import Version
 from lockgate.errors import InfrastructureFailed, Interrupted, LockgateError, StaleGeneration
 from lockgate.ports import HookLines, HookTold, InstanceTold, Registry, Target
+
+Event = TypeVar("Event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,26 @@ def carry_out(
     finally:
         with registry.write(durable=False) as writing:
             writing.drop_lease(subject)
+
+
+def tell_each(
+    events: Iterator[Event], tell: Callable[[Event], None], first: Sequence[Event] = ()
+) -> None:
+    """Walk what happens to its end and tell each of it, after what happened `first`.
+
+    Whoever leaves while something is told leaves what happens as well, at once and in order: the
+    lease is dropped while the registry is still open, and a person hears how it goes on.
+    """
+    try:
+        for event in chain(first, events):
+            tell(event)
+    except KeyboardInterrupt as stopped:
+        if isinstance(events, Generator):
+            events.throw(stopped)
+        raise
+    finally:
+        if isinstance(events, Generator):
+            events.close()
 
 
 def staged_receipt(registry: Registry, attempt: Attempt, version: Version) -> Receipt:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 from lockgate.domain.approval import decision_text
 from lockgate.domain.policy import Environment, freeze_at, freeze_ends, next_freeze
@@ -33,6 +32,7 @@ from lockgate.loop.deployment import (
     carry_out,
     kept_way_back,
     origin_records,
+    tell_each,
 )
 from lockgate.loop.standing import (
     NOBODY_LEFT,
@@ -160,9 +160,7 @@ def promote(
         taken = next(events)
     except LockgateError as error:
         raise _lost_race(registry, version, environment, generation, error) from error
-    for event in chain([taken], events):
-        if tell is not None:
-            tell(event)
+    tell_each(events, tell or (lambda event: None), [taken])
     return Promoted(version, environment.name, generation, before, is_new=True)
 
 
