@@ -111,6 +111,7 @@ class Desk:
         self._looked_at = 0.0
         self._assistant: Assistant | None = None
         self._why: str | None = None
+        self._said: dict[str, Any] | None = None
 
     def watch(self, verify_every_s: float) -> None:
         """Follow the receipt for ever, and hash what it names again every now and then.
@@ -142,9 +143,10 @@ class Desk:
         try:
             if not self._is_served(live):
                 before, self._assistant = self._assistant, Assistant(live)
+                self._said = None
                 if before:
                     before.close()
-            self._tell(live.stale)
+            self._tell(live.stale, live.note)
         except Broken as error:
             self._tell(f"{live.label} does not start: {error}")
 
@@ -156,9 +158,12 @@ class Desk:
             and (served.live.generation, served.live.folder) == (live.generation, live.folder)
         )
 
-    def _tell(self, why: str | None) -> None:
+    def _tell(self, why: str | None, note: str | None = None) -> None:
         self._why = why
-        print(json.dumps(self.version()), file=sys.stderr, flush=True)
+        said = {**self.version(), "note": note}
+        if said != self._said:
+            print(json.dumps(said), file=sys.stderr, flush=True)
+        self._said = said
 
     def version(self) -> dict[str, Any]:
         """Return what `GET /version` says."""

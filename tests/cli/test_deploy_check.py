@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.desks import PUBLISHING, Desk, Said, copied, normal, process
-from cli.hooks import go_on, hook, praise, promotion_cut_off
+from cli.hooks import go_on, hook, praise, promotion_cut_off, ready
 
 CHECK = ("deploy-check", "production")
 
@@ -385,6 +385,27 @@ class TestSurroundings:
             "error: bare publishes nothing, so there is no receipt to check\n"
             'hint: set publish = "published/bare" in policy.toml, then `lockgate policy apply`\n'
         )
+
+    def test_a_receipt_file_that_is_missing(self, desk: Desk) -> None:
+        """A slip in its name is told as one."""
+        said = desk(*CHECK, "--receipt", "gone.json")
+        assert said.code == 2
+        assert refused(desk, said) == (
+            "error: there is no receipt at gone.json\n"
+            "hint: take the receipt that this registry published: `lockgate deploy-check "
+            "production -s desk`\n"
+        )
+        assert desk.follow(said).code == 0
+
+    def test_a_promotion_onto_a_damaged_receipt(self, desk: Desk) -> None:
+        """It is refused with a hint that mends it; then it goes through."""
+        receipt(desk).write_text("damaged")
+        ready(desk)
+        said = desk("promote", "--to", "production")
+        assert (said.code, "does not count" in said.err) == (6, True)
+        mended(desk, said)
+        desk.done("promote", "--to", "production")
+        assert desk.done(*CHECK).out.startswith("✔ v3 may be deployed")
 
     def test_an_environment_that_is_none(self, desk: Desk) -> None:
         """Those that exist are listed."""

@@ -294,7 +294,9 @@ class TestOnce:
         run = hooks.start(f"echo ran >> times; {WAIT}")
         with pytest.raises(Refused, match="generation 28 of production is running already") as no:
             hooks.start("echo ran >> times")
-        assert no.value.hint == "`lockgate settle` says how it ended and what follows"
+        assert no.value.hint == (
+            "`lockgate settle production -s support-desk` says how it ended and what follows"
+        )
         hooks.script(WAIT)
         hooks.go()
         hooks.ended(run)

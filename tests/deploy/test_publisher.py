@@ -31,6 +31,7 @@ from lockgate.errors import (
     RegistryTrouble,
     StaleGeneration,
 )
+from lockgate.workspace.materialise import materialise
 
 
 def staged(generation: int, prompt: str = "Sort the ticket.", **changes: object) -> Receipt:
@@ -271,7 +272,9 @@ class TestReceipts:
         damage(world.place / "receipt.json")
         with pytest.raises(IntegrityBroken, match=why) as caught:
             world.publisher.current(SYSTEM)
-        assert caught.value.hint == "publish what is live again: `lockgate settle`"
+        assert caught.value.hint == (
+            "publish what is live again: `lockgate settle ENV -s support-desk`"
+        )
         second = world.go_live(2)
         assert world.publisher.current(SYSTEM) == second
 
@@ -363,6 +366,22 @@ class TestReceipts:
         with locked(str(world.place / ".lock"), 1.0), pytest.raises(Busy) as caught:
             world.publisher.publish(receipt_of(1), None)
         assert caught.value.hint.endswith(f"fuser -v {world.place / '.lock'}")
+
+
+def test_a_receipt_of_another_environment_does_not_count(world: World) -> None:
+    """The same host signs for both; laid in the wrong place it is as good as none, and replaced."""
+    own = Publisher(world.publisher.folder, world.key, materialise, "production")
+    staging = replace(ORIGIN, environment="staging")
+    world.go_live(7, origin=staging)
+    with pytest.raises(IntegrityBroken, match="it is about environment `staging`") as caught:
+        own.current(SYSTEM)
+    assert caught.value.hint == (
+        "publish what is live again: `lockgate settle production -s support-desk`"
+    )
+    live = receipt_of(2)
+    world.prepare(live)
+    own.publish(live, None)
+    assert own.current(SYSTEM) == live
 
 
 class TestPruning:

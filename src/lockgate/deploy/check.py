@@ -19,7 +19,7 @@ from lockgate.deploy.publisher import Publisher
 from lockgate.deploy.receipts import read_receipt
 from lockgate.domain.receipt import Origin, Receipt
 from lockgate.domain.release import Deployment
-from lockgate.errors import IntegrityBroken, Refused, StaleGeneration
+from lockgate.errors import IntegrityBroken, Refused, StaleGeneration, UsageMistake
 from lockgate.shown import shown
 
 
@@ -47,6 +47,7 @@ def check_deploy(
 
     Raises:
         Refused: There is no receipt.
+        UsageMistake: The file that was named is not there.
         IntegrityBroken: The receipt is foreign, or the folder is not what it says.
         StaleGeneration: The receipt is older than what is published, or settled as live.
     """
@@ -55,6 +56,8 @@ def check_deploy(
     mend = f"have what is live published again: {settle}"
     if receipt_file is not None:
         mend = f"take the receipt that this registry published: `{live}`"
+        if not receipt_file.exists():
+            raise UsageMistake(f"there is no receipt at {shown(receipt_file)}", hint=mend)
     path = receipt_file or publisher.receipt_path(system)
     receipt = check_receipt(path, publisher.key, system, origin, mend)
     check_not_replayed(receipt, _published(publisher, system), newest_generation, mend)

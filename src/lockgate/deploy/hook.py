@@ -194,7 +194,8 @@ def _forget_oldest(run: HookRun) -> None:
 def _second_start(run: HookRun, what: str) -> Refused:
     return Refused(
         f"the hook of generation {run.generation} of {run.environment} {what}",
-        hint="`lockgate settle` says how it ended and what follows",
+        hint=f"`lockgate settle {run.environment} -s {run.system}` says how it ended and what "
+        "follows",
     )
 
 

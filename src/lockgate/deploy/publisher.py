@@ -223,7 +223,7 @@ class Publisher:
                     f"generation {receipt.generation} of {shown(receipt.system)} is not whole; "
                     "it was not published",
                     problems=missing,
-                    hint="write it again: `lockgate settle`",
+                    hint=f"write it again: {self._settle(receipt.system)}",
                 )
             if self.key.exists():
                 self.key.copy_public(self.folder)
@@ -265,7 +265,7 @@ class Publisher:
         place = self.folder / live.system
         try:
             names = sorted(entry.name for entry in (place / GENERATIONS).iterdir())
-            told = [_told(place / name) for name in (WAY_BACK, STAGED)]
+            told = [_unverified(place / name) for name in (WAY_BACK, STAGED)]
         except (OSError, ValueError):
             return
         kept = set([name for name in names if not name.startswith(".")][-KEPT_GENERATIONS:])
@@ -279,7 +279,11 @@ class Publisher:
 
     def _read(self, system: str, name: str, state: str | None = None) -> Receipt | None:
         path = self.folder / system / name
-        receipt = read_receipt(path, self.key)
+        hint = f"publish what is live again: {self._settle(system)}"
+        try:
+            receipt = read_receipt(path, self.key)
+        except IntegrityBroken as error:
+            raise IntegrityBroken(error.what, hint=hint) from error
         if receipt is None:
             return None
         wrong = None
@@ -292,9 +296,12 @@ class Publisher:
         if wrong is not None:
             raise IntegrityBroken(
                 f"the receipt `{shown(path)}` does not count: {wrong}",
-                hint="publish what is live again: `lockgate settle`",
+                hint=hint,
             )
         return receipt
+
+    def _settle(self, system: str) -> str:
+        return f"`lockgate settle {self.environment or 'ENV'} -s {shown(system)}`"
 
     def _valid(self, system: str, name: str) -> Receipt | None:
         """Return a receipt if it counts; one that does not is as good as none."""
@@ -369,7 +376,7 @@ class Publisher:
             ) from error
 
 
-def _told(path: Path) -> dict[str, Any] | None:
+def _unverified(path: Path) -> dict[str, Any] | None:
     """Return what a receipt says, whoever signed it; `None` when there is none.
 
     Raises:

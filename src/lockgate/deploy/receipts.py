@@ -69,7 +69,7 @@ def read_receipt(path: Path, key: HostKey) -> Receipt | None:
         trouble = str(problem)
     raise IntegrityBroken(
         f"the receipt `{shown(path)}` does not count: {shown(trouble)}",
-        hint="publish what is live again: `lockgate settle`",
+        hint="publish what is live again: `lockgate settle ENV`",
     )
 
 

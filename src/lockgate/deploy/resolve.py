@@ -106,7 +106,7 @@ class _Invalid(Exception):
         self.hint = hint
 
 
-_ASK_REGISTRY = "on the registry's host: `lockgate settle`, or `lockgate rollback ENV`"
+_ASK_REGISTRY = "on the registry's host: `lockgate settle ENV`, or `lockgate rollback ENV`"
 _WHICH_KEY = (
     "pass the registry host's `.lockgate/host_key.pub` as trust=, or in LOCKGATE_TRUST; if the key "
     "was changed on purpose, that is the new one"
