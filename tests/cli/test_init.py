@@ -268,6 +268,6 @@ def test_a_demo_that_is_stopped_is_not_told_as_a_refusal(tmp_path: Path) -> None
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == (
-        "error: stopped: the story is not told to its end\n"
+        "stopped: the story is not told to its end\n"
         "hint: begin again in a new folder: `lockgate demo`\n"
     )

@@ -117,7 +117,7 @@ def test_ctrl_c_keeps_what_was_answered(slow: Desk) -> None:
         terminal.type(b"\x03")
         assert terminal.end() == 130
         screen = terminal.text
-    assert screen.startswith(f"error: stopped: {FREE}/{CASES} answers of `desk` are kept\n")
+    assert screen.startswith(f"stopped: {FREE}/{CASES} answers of `desk` are kept\n")
     hint = re.search(r"hint: `lockgate (evaluate v2 -s desk --resume [0-9a-f]{16})`\n", screen)
     assert hint
     open_gate(slow)

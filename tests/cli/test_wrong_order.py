@@ -159,7 +159,7 @@ def test_a_promotion_waits_for_its_reviewer(busy: Desk) -> None:
     assert said == Said(
         7,
         "",
-        "error: v2 waits for production: 0 of 1 approvals, from ml-lead or support-lead\n"
+        "waiting: v2 waits for production: 0 of 1 approvals, from ml-lead or support-lead\n"
         "hint: a reviewer runs `lockgate approve v2 --to production -s desk`\n",
     )
     busy.follow(said, **busy.signing("support-lead"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from builders import (
@@ -16,6 +18,7 @@ from builders import (
 from lockgate.domain.release import SuiteApplied
 from lockgate.errors import UsageMistake
 from lockgate.look.history import log_page, search, tree
+from lockgate.look.status import status
 from lockgate.storage.registry import Registry
 from look.stories import evaluated, released, set_up
 
@@ -177,3 +180,47 @@ def test_the_applied_suite_counts_before_a_newer_run_on_another(registry: Regist
     (line,) = log_page(registry, SYSTEM, policy).lines
     assert line.score is not None
     assert (line.score.digest, line.score.value, line.is_comparable) == (new.digest, 0.9, True)
+
+
+@pytest.mark.parametrize("look", [log_page, status])
+def test_a_long_history_costs_no_more_than_a_short_one(
+    registry: Registry, look: Callable[..., object]
+) -> None:
+    """What a page makes SQLite do does not depend on how many versions there are."""
+    policy, _ = set_up(registry)
+    long_ago = None
+    for number in range(60):
+        long_ago = add_version(registry, f"prompt {number}", parent=long_ago)
+    few = work_of(registry, lambda: look(registry, SYSTEM, policy))
+    for number in range(60, 260):
+        long_ago = add_version(registry, f"prompt {number}", parent=long_ago)
+    many = work_of(registry, lambda: look(registry, SYSTEM, policy))
+    assert many < 1.25 * few  # trees grow a little deeper
+
+
+def work_of(registry: Registry, act: Callable[[], object]) -> int:
+    """Return how many steps SQLite's machine takes for something, in tens."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    registry._connection.set_progress_handler(count, 10)
+    act()
+    registry._connection.set_progress_handler(None, 0)
+    return steps
+
+
+def test_totals_count_every_track(registry: Registry) -> None:
+    """The total is that of all tracks together, whatever the page shows."""
+    first = add_version(registry, "one")
+    add_version(registry, "two", parent=first)
+    add_version(registry, "ex", parent=first, track="experiment")
+    add_version(registry, "practice", parent=first, track="rehearsal")
+    add_version(registry, "other", system="order-extract")
+    page = log_page(registry, SYSTEM, None, track="experiment")
+    assert ([line.version.label for line in page.lines], page.total) == (["x1"], 4)
+    assert log_page(registry, "order-extract", None).total == 1
+    assert log_page(registry, "nowhere", None).total == 0

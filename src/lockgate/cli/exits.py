@@ -22,6 +22,8 @@ from lockgate.errors import Interrupted, LockgateError, RegistryTrouble, UsageMi
 from lockgate.shown import shown
 
 BROKEN_PIPE = 141
+_WORDS = {7: ("waiting: ", "yellow"), 130: ("stopped: ", "yellow")}
+"""Exit codes that are no error: everything is done that could be, or a person wanted it so."""
 _FULL = {errno.ENOSPC: "is full", errno.EDQUOT: "is over quota", errno.EFBIG: "takes no more"}
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ODD_PATH = (
@@ -202,8 +204,9 @@ def _words(error: LockgateError, hint: str) -> None:
     from lockgate.cli.common import plain
 
     colour = _colour()
-    click.secho("error: ", fg="red", err=True, nl=False, color=colour)
-    click.echo(plain(shown(error.what)), err=True, color=colour)
+    word, word_colour = _WORDS.get(error.exit_code, ("error: ", "red"))
+    click.secho(word, fg=word_colour, err=True, nl=False, color=colour)
+    click.echo(plain(shown(error.what.removeprefix(word))), err=True, color=colour)
     for problem in error.problems:
         click.echo(f"  - {plain(shown(problem))}", err=True, color=colour)
     if hint:

@@ -195,18 +195,20 @@ def ship_command(
             keep_secrets=keep_secrets,
         )
         done: list[dict[str, object]] = []
-        label = ""
+        label, above = "", set[str]()
         try:
             told = _explained(steps) if explain else steps
             for step in _runs_followed(at, draft.system, told, as_json):
                 done.append(_step_body(step))
                 if step.step == "register":
                     label = step.result.version.label
+                elif step.step == "gate":
+                    above = {f"{found.rule}: {found.reason}" for found in step.result.findings}
                 if not as_json:
                     _show_step(step, label)
         except LockgateError as error:
             if not as_json:
-                raise
+                raise _without_told(error, above) from error
             return fail(error, as_json=True, data={"steps": done})
     if as_json:
         emit({"steps": done})
@@ -224,6 +226,12 @@ def _explained(steps: Iterator[ShipStep]) -> Iterator[ShipStep]:
             for number, line in enumerate(wrapped(f"{about.does} {about.because}", 69)):
                 tell(f"{'' if number else about.name:<9} {line}")
         yield step
+
+
+def _without_told(error: LockgateError, told: set[str]) -> LockgateError:
+    """Return an error without the findings that stand above it already."""
+    left = [problem for problem in error.problems if problem not in told]
+    return type(error)(error.what, hint=error.hint, problems=left)
 
 
 def _runs_followed(
