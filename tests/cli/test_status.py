@@ -313,7 +313,7 @@ def test_why_says_back_how_it_read_the_time(
     said = lockgate("why", "production@yesterday 09:30")
     assert said.err == "`yesterday 09:30` read as Fri 2026-08-21 09:30 UTC, 25 h ago\n"
     assert said.out.startswith("support-desk production: v1 was live, generation 1\n")
-    assert "  until      Sat 2026-08-22 09:00:00 UTC, promote of v2 by ci\n" in said.out
+    assert "  until      Sat 2026-08-22 09:00:00 UTC, promotion of v2 by ci\n" in said.out
 
 
 def test_why_before_the_first_promotion(
@@ -348,11 +348,60 @@ def test_why_after_a_rollback(registry: Registry, clock: FixedClock, lockgate: L
     assert "for its promotion as generation 1" in out
 
 
+def test_why_names_what_came_in_past_the_gate(
+    registry: Registry, clock: FixedClock, lockgate: Lockgate
+) -> None:
+    """Ungated, by whom, on which ticket, whether anybody closed it, and that no gate let it in."""
+    _, suite = set_up(registry)
+    first = released(registry, suite, "one")
+    second = released(registry, suite, "two", parent=first)
+    clock.move(minutes=5)
+    broken = take(
+        registry, first, kind="break_glass", actor="oncall", ticket="INC-7", reason="it is down"
+    )
+    settle(registry, broken)
+    clock.move(hours=1)
+    out = lockgate("why", "production").out
+    how = "  how        ungated: oncall broke the glass, after v2; no gate let it in\n"
+    assert how in out
+    assert "  ticket     INC-7\n" in out
+    assert "  closed     not yet: a second person has to\n" in out
+    assert out.rstrip().endswith("none: no gate let it in")
+    settle(registry, take(registry, second, kind="rollback", reason="up again"))
+    clock.move(minutes=1)
+    said = lockgate("why", "production@30 min ago")
+    assert "how        ungated: oncall broke the glass, after v2" in said.out
+    assert "rollback to v2 by promoter" in said.out
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("rehearsal", "rehearsal by promoter, after v1: made worse on purpose"),
+        ("revert", "reverted by promoter, after v1, at the end of a rehearsal; needs no decision"),
+    ],
+)
+def test_why_names_rehearsals(kind: str, words: str) -> None:
+    """Each way to become live has words of its own."""
+    from dataclasses import replace
+
+    from lockgate.cli.status import _how
+    from lockgate.domain.release import Attempt, Deployment
+    from lockgate.look.why import Why
+
+    attempt = Attempt("desk", "staging", 2, kind, "id", None, None, None, None, "promoter")
+    nothing = Why("desk", "staging", attempt.at, *[None] * 6, None, (), (), (), None, None)  # type: ignore[arg-type]
+    told = replace(nothing, deployment=Deployment(attempt, "live", attempt.at), before="v1")
+    assert _how(told) == words
+
+
 @pytest.mark.parametrize(
     ("place", "error"),
     [
         ("prod", "there is no environment `prod`\nhint: the environments are staging, production"),
         ("production@soon", "`soon` is not a time: write"),
+        ("production@", "say a time after `@`\nhint: such as `lockgate why production@02:44`"),
+        ("production@2026-03-29 02:30 Europe/Berlin", "`2026-03-29 02:30 Europe/Berlin` never was"),
         ("production@2027-01-01", "`2027-01-01` lies in the future: Fri 2027-01-01 00:00 UTC\n"),
     ],
 )

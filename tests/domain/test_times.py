@@ -181,6 +181,33 @@ def test_a_time_that_does_not_exist_is_refused(text: str) -> None:
         parse_time(text, NOW)
 
 
+def test_a_local_time_that_the_clocks_skipped_is_refused() -> None:
+    """In spring one hour never was; the message says what the clocks showed instead."""
+    with pytest.raises(ValueError) as refused:
+        parse_time("2026-03-29 02:30 Europe/Berlin", NOW)
+    assert str(refused.value) == (
+        "`2026-03-29 02:30 Europe/Berlin` never was: the clocks of Europe/Berlin went on to 03:30 "
+        "there; write the time they showed, or UTC"
+    )
+    for around in ("01:59", "03:00"):
+        parse_time(f"2026-03-29 {around} Europe/Berlin", NOW)
+    parse_time("2026-03-29 02:30", NOW)
+
+
+def test_of_a_local_time_that_came_twice_the_first_is_meant_and_the_second_told() -> None:
+    """In autumn one hour comes twice; nobody has to guess which of them was read."""
+    later = datetime(2026, 11, 1, tzinfo=UTC)
+    text = "2026-10-25 02:30 Europe/Berlin"
+    at = parse_time(text, later)
+    assert at == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert time_reading(text, at, later) == (
+        f"`{text}` read as Sun 2026-10-25 00:30 UTC, 6 days ago; that time came twice there, the "
+        "second time Sun 2026-10-25 01:30 UTC"
+    )
+    once = "2026-10-25 03:30 Europe/Berlin"
+    assert "twice" not in time_reading(once, parse_time(once, later), later)
+
+
 def test_a_day_that_disagrees_with_its_date_is_refused() -> None:
     """A wrong weekday means that one of the two is a slip."""
     with pytest.raises(ValueError, match="does not exist: 2026-08-21 is a friday"):

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from builders import FixedClock, add_version, approve, pass_decision, promote, settle, take
+from builders import (
+    FixedClock,
+    add_version,
+    approve,
+    pass_decision,
+    promote,
+    quarantine,
+    settle,
+    take,
+)
 from lockgate.errors import UsageMistake
 from lockgate.look.why import why
 from lockgate.storage.registry import Registry
@@ -77,6 +86,29 @@ def test_a_rollback_names_the_promotion_it_went_back_to(
     assert answer.decision is not None
     assert (answer.deployment.attempt.kind, answer.before) == ("rollback", "v2")
     assert (answer.decision.version, answer.decided_generation) == (first.id, 1)
+
+
+def test_what_came_in_past_the_gate_has_no_decision(registry: Registry, clock: FixedClock) -> None:
+    """Ungated stays ungated, also where the same definition had passed the gate before."""
+    policy, suite = set_up(registry)
+    first = released(registry, suite, "one")
+    released(registry, suite, "two", parent=first)
+    taken = take(registry, first, kind="break_glass", ticket="INC-7", reason="two is broken")
+    settle(registry, taken)
+    answer = why(registry, SYSTEM, "production", policy, clock.now())
+    assert answer.deployment is not None
+    assert (answer.version, answer.deployment.attempt.ticket) == (first, "INC-7")
+    assert (answer.decision, answer.approvals, answer.closing) == (None, (), None)
+
+
+def test_a_quarantine_since_then_is_told(registry: Registry, clock: FixedClock) -> None:
+    """Who asks about the past learns at once what has become known of it."""
+    policy, suite = set_up(registry)
+    first = released(registry, suite, "one")
+    assert why(registry, SYSTEM, "production", policy, clock.now()).quarantines == ()
+    quarantine(registry, first)
+    (kept,) = why(registry, SYSTEM, "production", policy, clock.now()).quarantines
+    assert kept.reason == "it hurt users"
 
 
 def test_an_open_attempt_leaves_a_doubt(registry: Registry, clock: FixedClock) -> None:

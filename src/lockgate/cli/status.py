@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 _RECENT = timedelta(hours=24)
 _QUIET = timedelta(hours=48)
 """After so long without a change, a rollback is no longer the first thing to think of."""
+_KINDS = {
+    "promote": "promotion of",
+    "rollback": "rollback to",
+    "break_glass": "ungated promotion of",
+    "rehearsal": "rehearsal with",
+    "revert": "revert to",
+}
 _BEGIN = (
     "open a registry      lockgate --registry DIR",
     "make one here        lockgate init",
@@ -287,6 +294,8 @@ def why_command(place: str, system: str | None, registry: str | None, as_json: b
 
 
 def _moment(text: str, now: datetime) -> datetime:
+    if not text.strip():
+        raise UsageMistake("say a time after `@`", hint="such as `lockgate why production@02:44`")
     try:
         moment = parse_time(text, now)
     except ValueError as error:
@@ -321,12 +330,9 @@ def show_why(answer: Why, now: datetime) -> None:
     if answer.until is not None:
         end = recorded_at(answer.until)
         by = answer.until.attempt
-        rows.append(
-            (
-                "until",
-                f"{shown_time(end, seconds=True)}, {by.kind} of {answer.until_label} by {by.actor}",
-            )
-        )
+        what = _KINDS.get(by.kind, f"{by.kind} of")
+        ended = f"{what} {answer.until_label} by {by.actor}"
+        rows.append(("until", f"{shown_time(end, seconds=True)}, {ended}"))
     elif not is_now:
         rows.append(("until", "now: it is still live"))
     rows.append(("how", _how(answer)))
@@ -337,6 +343,23 @@ def show_why(answer: Why, now: datetime) -> None:
     version = answer.version
     registered = f"{version.id[:8]} by {version.registrar}, owner {version.owner}: {version.reason}"
     rows.append(("version", registered))
+    rows += [
+        ("note", f"{note.text} ({note.actor}, {shown_time(note.at)})") for note in answer.notes
+    ]
+    if attempt.kind == "break_glass":
+        closing = answer.closing
+        rows.append(
+            (
+                "closed",
+                f"by {closing.actor}, {shown_time(closing.at)}: {closing.reason}"
+                if closing
+                else "not yet: a second person has to",
+            )
+        )
+    rows += [
+        ("since then", f"quarantined {shown_time(kept.at)} by {kept.actor}: {kept.reason}")
+        for kept in answer.quarantines
+    ]
     if answer.difference:
         rows += [("changed" if i == 0 else "", line) for i, line in enumerate(answer.difference)]
     for name, text in rows:
@@ -354,7 +377,9 @@ def _how(answer: Why) -> str:
     how = {
         "promote": f"promoted by {attempt.actor}{way}",
         "rollback": f"rolled back by {attempt.actor}{way}; a rollback needs no decision",
-        "break_glass": f"ungated: {attempt.actor} broke the glass{way}",
+        "break_glass": f"ungated: {attempt.actor} broke the glass{way}; no gate let it in",
+        "rehearsal": f"rehearsal by {attempt.actor}{way}: made worse on purpose",
+        "revert": f"reverted by {attempt.actor}{way}, at the end of a rehearsal; needs no decision",
     }
     return how.get(attempt.kind, f"{attempt.kind} by {attempt.actor}{way}")
 
@@ -368,6 +393,8 @@ def _show_decision(answer: Why, width: int) -> None:
     decision = answer.decision
     if decision is None:
         say(f"  {'decision':<10} {mark('inconclusive')} none: no gate let it in")
+        if answer.closing is not None and answer.closing.decision is not None:
+            say(f"  {'':<10} decision {answer.closing.decision[:8]} passed afterwards")
         return
     say()
     word = {"pass": "pass", "fail": "fail"}.get(decision.outcome, "inconclusive")

@@ -2,6 +2,7 @@
 
 - A duration is a whole number from 1 and one of w, d, h, m, s; nothing is rounded.
 - A time without a zone is UTC; a day without a time is its start, 00:00.
+- A local time that the clocks skipped is refused; of one that came twice the first is meant.
 - A time of day, a weekday or a month and day without a year mean the newest one that is not in
   the future.
 - Whoever reads a time from a person says back how it was read: `time_reading`.
@@ -98,7 +99,21 @@ def time_reading(text: str, at: datetime, now: datetime) -> str:
     """
     distance = f"{ago(now - at)} ago" if at <= now else f"in {ago(at - now)}"
     exact = shown_time(at, seconds=bool(at.second))
-    return f"`{shown(text, limit=60)}` read as {exact}, {distance}"
+    told = f"`{shown(text, limit=60)}` read as {exact}, {distance}"
+    again = _came_again(text, at, now)
+    if again is not None:
+        told += f"; that time came twice there, the second time {shown_time(again)}"
+    return told
+
+
+def _came_again(text: str, at: datetime, now: datetime) -> datetime | None:
+    """Return the second moment of a local time that came twice; `None` when there was one."""
+    try:
+        moment = _moment(_plain(text), now)
+    except (_Unreadable, ValueError, OverflowError):
+        return None
+    second = moment.replace(fold=1).astimezone(UTC)
+    return second if moment.astimezone(UTC) == at and second != at else None
 
 
 def parse_week_time(text: str) -> tuple[int, time]:
@@ -139,15 +154,18 @@ def parse_time(text: str, now: datetime) -> datetime:
     Raises:
         ValueError: It is none of these, no such day or zone exists, or day and date disagree.
     """
-    plain = " ".join(text.lower().split())
     try:
-        return _moment(plain, now).astimezone(UTC)
+        return _moment(_plain(text), now).astimezone(UTC)
     except _Unreadable as problem:
         raise ValueError(f"`{shown(text, limit=60)}` {problem}") from None
     except (ValueError, OverflowError):
         raise ValueError(
             f"`{shown(text, limit=60)}` is not a time that exists: write {TIME_RULE}"
         ) from None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 class _Unreadable(Exception):
@@ -168,9 +186,20 @@ def _moment(plain: str, now: datetime) -> datetime:
     at = time.fromisoformat(f"0{clock}" if clock[1] == ":" else clock)
     for day in _days(match["weekday"], match["day"], now.astimezone(zone).date()):
         moment = datetime.combine(day, at, zone)
+        _check_not_skipped(moment)
         if moment <= now or _is_one_day(match["day"]):
             return moment
     raise _Unreadable("does not exist: day and date disagree")
+
+
+def _check_not_skipped(moment: datetime) -> None:
+    """Refuse a local time that no clock there ever showed."""
+    shown_there = moment.astimezone(UTC).astimezone(moment.tzinfo)
+    if shown_there.replace(tzinfo=None, fold=0) != moment.replace(tzinfo=None, fold=0):
+        raise _Unreadable(
+            f"never was: the clocks of {moment.tzinfo} went on to {shown_there:%H:%M} there; "
+            "write the time they showed, or UTC"
+        )
 
 
 def _is_one_day(day: str | None) -> bool:

@@ -3,6 +3,7 @@
 - What was live at a time is the newest deployment settled `live` by then; order is the
   generation's, never the clock's.
 - A rollback rests on no decision of its own; the promotion that once let the version in is named.
+- What came in past the gate rests on none: it is told as ungated, with who closed that, if anybody.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from lockgate.domain.evidence import RunRecord
 from lockgate.domain.policy import Policy
-from lockgate.domain.release import Approval, Decision, Deployment
+from lockgate.domain.release import Approval, Decision, Deployment, Quarantine
+from lockgate.domain.upkeep import Closing, Note
 from lockgate.domain.version import Version
 from lockgate.errors import UsageMistake
 from lockgate.look.facts import difference_lines, recorded_at
@@ -63,6 +65,12 @@ class Why:
     """An attempt that nobody knew the end of at that time."""
     first: Deployment | None
     """The first deployment ever; set only when nothing was live."""
+    notes: tuple[Note, ...] = ()
+    """What was said about the deployment afterwards."""
+    closing: Closing | None = None
+    """Who ended a break-glass promotion, and why; `None` while it is open."""
+    quarantines: tuple[Quarantine, ...] = ()
+    """In force now, whatever was known then."""
 
 
 def why(
@@ -110,6 +118,9 @@ def why(
         difference_lines(registry, before, version),
         in_doubt,
         None,
+        tuple(registry.upkeep.notes(system, environment, found.attempt.generation)),
+        registry.upkeep.closing(system, environment, found.attempt.generation),
+        tuple(registry.releases.quarantines(system, definition=version.definition)),
     )
 
 
@@ -155,6 +166,8 @@ def _decided_by(registry: Registry, found: Deployment, version: Version) -> Depl
     if found.attempt.decision is not None:
         return found
     attempt = found.attempt
+    if attempt.kind == "break_glass":
+        return None
     return registry.releases.promoted(attempt.system, attempt.environment, version.definition)
 
 
