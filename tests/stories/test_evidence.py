@@ -92,6 +92,14 @@ def test_it_says_what_an_auditor_asks(sample: Sample, bundle: Path) -> None:
     (production,) = [d for d in claimed["decisions"] if d["environment"] == "production"]
     (said,) = production["approvals"]
     assert (said["signer"], said["word"], said["key"][:7]) == ("support-lead", "yes", "SHA256:")
+    deployments = json.loads((bundle / "deployments.json").read_bytes())
+    assert [
+        (one["attempt"]["environment"], one["outcome"], one["is_ungated"]) for one in deployments
+    ] == [
+        ("production", "live", False),
+        ("staging", "live", False),
+    ]
+    assert deployments[0]["attempt"]["decision"] == production["id"]
     receipts = {path.name for path in (bundle / "receipts").glob("*.json")}
     assert {"production.json", "staging.json"} <= receipts
     runs = [json.loads(path.read_bytes()) for path in (bundle / "runs").glob("*.json")]

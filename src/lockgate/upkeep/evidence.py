@@ -25,7 +25,7 @@ from lockgate.domain.approval import decision_text, signer_line
 from lockgate.domain.components import Definition
 from lockgate.domain.evidence import Answer, RunRecord
 from lockgate.domain.policy import Policy
-from lockgate.domain.release import Approval, Decision
+from lockgate.domain.release import Approval, Decision, Deployment
 from lockgate.domain.version import VERSION_FORMAT, Version
 from lockgate.errors import LockgateError
 from lockgate.upkeep.evidence_texts import README, UNSIGNED, VERIFY
@@ -37,6 +37,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:lockgate:evidence:1"
 STATEMENT, SIGNATURE, SUMS = "statement.json", "statement.json.sig", "SHA256SUMS"
 _MOST_DECISIONS = 10_000
+_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,19 @@ def collect(
     members += _runs(registry, version, decisions, missing, with_outputs=with_outputs)
     for decision in decisions:
         members += _decision(registry, version, decision, policy, missing)
+    deployments = list(_deployments(registry, version))
+    members.append(_json("deployments.json", [_deployment(registry, d) for d in deployments]))
+    members.append(
+        _json(
+            "quarantines.json",
+            [
+                _body(kept)
+                for kept in registry.releases.quarantines(
+                    version.system, definition=version.definition
+                )
+            ],
+        )
+    )
     members += _policies(registry, policy, decisions, missing)
     for receipt in receipts:
         members += _receipt(receipt)
@@ -216,6 +230,31 @@ def _identity(version: Version) -> dict[str, Any]:
         "definition": version.definition,
         "parent": version.parent,
         "track": version.track,
+    }
+
+
+def _deployments(registry: Registry, version: Version) -> Iterator[Deployment]:
+    """Give every attempt to make the version live, an environment after the other."""
+    for environment in registry.releases.environments(version.system):
+        below: int | None = None
+        while True:
+            found = registry.releases.deployments(
+                version.system, environment, before=below, limit=_PAGE
+            )
+            yield from (one for one in found if one.attempt.version == version.id)
+            if len(found) < _PAGE:
+                break
+            below = found[-1].attempt.generation
+
+
+def _deployment(registry: Registry, found: Deployment) -> dict[str, Any]:
+    attempt = found.attempt
+    place = (attempt.system, attempt.environment, attempt.generation)
+    return {
+        **_body(found),
+        "is_ungated": attempt.kind == "break_glass",
+        "closing": _body(registry.upkeep.closing(*place)),
+        "notes": _body(registry.upkeep.notes(*place)),
     }
 
 

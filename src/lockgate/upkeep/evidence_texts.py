@@ -26,6 +26,9 @@ brings along, which proves that it is whole, not who made it.
     decisions/ID/       decision.json with every finding and its numbers; findings.json, whose
                         SHA-256 stands in what reviewers signed; each word that was said as
                         NAME.WORD.txt, its signature, and the signers file it is checked against
+    deployments.json    every attempt to make it live: by whom, on which decision, how it ended,
+                        and whether it came in past the gate (`is_ungated`)
+    quarantines.json    quarantines in force when this was written
     policy/             the policy each decision followed, and the one that is applied
     receipts/           the signed receipt of each environment where this version is live
     files/              the version's files, where they were asked for
