@@ -699,7 +699,8 @@ def write_evidence(
         OSError: The file cannot be written; none is left behind.
     """
     from lockgate.deploy.bundle import write_bundle
-    from lockgate.upkeep.evidence import collect, sealed
+    from lockgate.upkeep.evidence import collect
+    from lockgate.upkeep.statement import sealed
 
     key = host_key(root)
     if not key.exists() and not unsigned:

@@ -294,6 +294,28 @@ def test_what_expired_is_named(own: Sample, tmp_path: Path) -> None:
     assert verify(folder)[0] == 0
 
 
+def test_what_was_redacted_is_named_and_the_rest_still_holds(own: Sample, tmp_path: Path) -> None:
+    """An answer whose text is gone keeps its digest and its score; the bundle says who and why."""
+    registry = wiring.open_registry(own.root)
+    try:
+        version = registry.versions.named("support-desk", "v2")
+        (run, *_) = registry.runs.of_version(version.id)
+        (answer, *_) = registry.runs.raw_answers(run.run.id)
+        with registry.write() as writing:
+            writing.remove_content(str(answer.output), "redact", "a real name", "ml-lead")
+    finally:
+        registry.close()
+    told = own.run(f"{COMMAND} --outputs -o r.tar; tar -xf r.tar -C {tmp_path}")
+    assert f"missing: output of case {answer.case} in run {run.run.id}: redacted" in told
+    missing = claims(tmp_path / NAME)["missing"]
+    assert missing
+    assert all(line.endswith("by ml-lead: a real name") for line in missing)
+    texts = (tmp_path / NAME / f"runs/{run.run.id}.outputs.jsonl").read_text()
+    assert str(answer.output) not in texts
+    assert str(answer.output) in (tmp_path / NAME / f"runs/{run.run.id}.answers.jsonl").read_text()
+    assert verify(tmp_path / NAME)[0] == 0
+
+
 def test_a_version_nobody_decided_about_has_evidence_that_says_so(
     own: Sample, tmp_path: Path
 ) -> None:
