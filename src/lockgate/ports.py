@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lockgate.domain.upkeep import (
         Closing,
         FullCheck,
+        LedgerCheck,
         Note,
         Recheck,
         Rehearsal,
@@ -597,8 +598,45 @@ class UpkeepQueries(Protocol):
         """Return when every byte of a definition was last hashed here; `None` for never."""
         ...
 
-    def shared(self, objects: Collection[str], definitions: Collection[str]) -> set[str]:
-        """Return those of some objects that something else than some definitions needs."""
+    def shared(
+        self,
+        objects: Collection[str],
+        definitions: Collection[str],
+        versions: Collection[str] = ...,
+    ) -> dict[str, str | None]:
+        """Return those of some objects that something else than what loses them needs.
+
+        Returns:
+            Object to another definition that has it; `None` when something else needs it.
+        """
+        ...
+
+    def release_from(self, version_id: str) -> str | None:
+        """Return the label of the oldest release that descends from a version."""
+        ...
+
+    def holders(self, definition: str) -> list[str]:
+        """Return the ids of all versions of any system that have a definition, oldest first."""
+        ...
+
+    def answer_objects(self, version_id: str) -> set[str]:
+        """Return the digests of the outputs and errors of all of a version's answers."""
+        ...
+
+    def unswept(self) -> list[str]:
+        """Return the large objects whose content was removed and whose files are still there."""
+        ...
+
+    def newest_time(self) -> datetime:
+        """Return the time of the newest record."""
+        ...
+
+    def components(self, definition: str) -> tuple[str, ...]:
+        """Return the names of a definition's components, without reading its entries."""
+        ...
+
+    def verify_ledger(self) -> Iterator[LedgerCheck]:
+        """Hold the whole ledger against itself and against every record, within a `read`."""
         ...
 
 
@@ -738,6 +776,8 @@ class Registry(Protocol):
     """Everything that was ever recorded, and the one way to add to it."""
 
     root: Path
+    why_not: str | None
+    """Why nothing can be recorded; `None` when it can."""
 
     @property
     def id(self) -> str:

@@ -132,3 +132,24 @@ class FullCheck:
     size_bytes: int
     problem: str | None
     """The first thing that was wrong; `None` when all was well."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerBreak:
+    """One place where the ledger and the records do not agree."""
+
+    seq: int
+    kind: str
+    """The record's table."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCheck:
+    """How far a check of the ledger is, and what it found since it last told."""
+
+    checked: int
+    total: int
+    until: str | None
+    """Time of the last entry that was checked."""
+    breaks: tuple[LedgerBreak, ...]

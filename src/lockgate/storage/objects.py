@@ -172,6 +172,10 @@ class Objects:
         ).fetchone()
         return int(row[0]) if row else None
 
+    def has_file(self, digest: str) -> bool:
+        """Tell whether there is a file under an object's digest, whether it counts or not."""
+        return (self._folder / _name(digest)).exists()
+
     def drop_file(self, digest: str) -> bool:
         """Delete the file of a large object whose content was removed; says whether there was one.
 

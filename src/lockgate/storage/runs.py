@@ -11,7 +11,7 @@ from lockgate.domain.evidence import Answer, CasePool, CaseScores, Run, RunEnd, 
 from lockgate.errors import UsageMistake
 from lockgate.storage.faults import tells_faults
 from lockgate.storage.objects import Missing, Objects
-from lockgate.storage.rows import build, text_of
+from lockgate.storage.rows import build
 
 
 @tells_faults
@@ -129,7 +129,13 @@ class Runs:
             "GROUP BY a.error ORDER BY 1 LIMIT ?",
             (run_id, limit),
         ).fetchall()
-        return [(case, text_of(error, self._objects.read) or "") for case, error in rows]
+        return [(case, self._error_text(error)) for case, error in rows]
+
+    def _error_text(self, digest: str) -> str:
+        try:
+            return self._objects.read(digest).decode("utf-8")
+        except Missing:
+            return self._gone(digest)
 
     def answers(self, run_id: str, cases: Iterable[str] | None = None) -> list[Answer]:
         """Return answers with their outputs and errors as text.
@@ -151,7 +157,8 @@ class Runs:
             error = self._objects.read(error).decode() if error else None
             output = json.loads(self._objects.read(output)) if output else None
         except Missing:
-            error, output = (error and "(redacted)"), (output and "(redacted)")
+            gone = self._gone(str(error or output))
+            error, output = (error and gone), (output and gone)
         return Answer(
             answer.run,
             answer.case,
@@ -164,6 +171,13 @@ class Runs:
             answer.tokens_in,
             answer.tokens_out,
         )
+
+    def _gone(self, digest: str) -> str:
+        """Return what stands in the place of a text whose content is gone."""
+        row = self._connection.execute(
+            "SELECT kind FROM removal WHERE digest = ? ORDER BY seq DESC LIMIT 1", (digest,)
+        ).fetchone()
+        return "(expired)" if row == ("expire",) else "(redacted)"
 
     def pooled(self, runs: Iterable[str]) -> CaseScores:
         """Return what some runs together say about each case."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterator
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from lockgate.canonical import parse_instant
@@ -11,6 +14,7 @@ from lockgate.domain.release import Attempt, Deployment
 from lockgate.domain.upkeep import (
     Closing,
     FullCheck,
+    LedgerCheck,
     Note,
     Recheck,
     Rehearsal,
@@ -18,11 +22,13 @@ from lockgate.domain.upkeep import (
     Review,
 )
 from lockgate.storage.faults import tells_faults
-from lockgate.storage.objects import Objects
+from lockgate.storage.objects import LARGE_BYTES, Objects
 from lockgate.storage.rows import build
 
 _MOST = 500
 """The most rows that one question is answered with."""
+_USERS_LOOKED_AT = 100
+"""How many definitions with one object are looked through for the best to name."""
 
 
 @tells_faults
@@ -116,40 +122,138 @@ class Upkeep:
         rows = self._rows("SELECT * FROM full_check WHERE definition = ?", (definition,))
         return next((build(FullCheck, row, self._objects.read) for row in rows), None)
 
-    def shared(self, objects: Collection[str], definitions: Collection[str]) -> set[str]:
-        """Return those of some objects that something else than some definitions needs.
+    def shared(
+        self,
+        objects: Collection[str],
+        definitions: Collection[str],
+        versions: Collection[str] = (),
+    ) -> dict[str, str | None]:
+        """Return those of some objects that something else than what is about to lose them needs.
+
+        Everything that can name an object is read once, however many objects are asked about.
 
         Args:
-            objects: Digests, such as those of an experiment's files.
+            objects: Digests, such as those of an experiment's files and answers.
             definitions: What is about to lose them.
+            versions: Whose runs' answers are about to lose them as well.
+
+        Returns:
+            Object to the digest of another definition that has it; `None` when it is not a
+            definition but an answer, a case, a policy or a text that needs it.
         """
-        found = set()
-        for digest in objects:
-            users = self._connection.execute(
-                "SELECT definition FROM definition_entry WHERE object = ?", (digest,)
-            )
-            if any(user not in definitions for (user,) in users) or self._is_text(digest):
-                found.add(digest)
+        wanted = frozenset(objects)
+        found: dict[str, str | None] = dict.fromkeys(wanted & set(self._texts(wanted, versions)))
+        for digest in wanted:
+            user = self._user(digest, definitions)
+            if user is not None:
+                found[digest] = user
         return found
 
-    def _is_text(self, digest: str) -> bool:
-        """Tell whether an object is anything but a file of a definition or an answer."""
-        return any(
-            self._connection.execute(
-                f'SELECT 1 FROM "{table}" WHERE "{column}" = ? LIMIT 1', (digest,)
-            ).fetchone()
-            for table, column in self._text_columns()
+    def _user(self, digest: str, but: Collection[str]) -> str | None:
+        """Return a definition that has an object, that of a release if one of the first is."""
+        users = self._connection.execute(
+            "SELECT DISTINCT e.definition, EXISTS (SELECT 1 FROM version v "
+            " WHERE v.definition = e.definition AND v.track = 'release') "
+            "FROM definition_entry e WHERE e.object = ?",
+            (digest,),
         )
+        first = None
+        others = ((user, is_release) for user, is_release in users if user not in but)
+        for user, is_release in islice(others, _USERS_LOOKED_AT):
+            if is_release:
+                return str(user)
+            first = first or str(user)
+        return first
+
+    def _texts(self, wanted: frozenset[str], versions: Collection[str]) -> Iterator[str]:
+        """Give all that is kept of some objects because no definition's entry names it."""
+        for table, column in self._text_columns():
+            for (digest,) in self._connection.execute(f'SELECT DISTINCT "{column}" FROM "{table}"'):
+                if digest in wanted:
+                    yield digest
+        yield from self._named_in_json()
+        losing = {run for (run,) in self._runs_of(versions)}
+        for run, output, error in self._connection.execute("SELECT run, output, error FROM answer"):
+            digest = output or error
+            if digest in wanted and run not in losing:
+                yield digest
+
+    def _runs_of(self, versions: Collection[str]) -> Iterator[tuple[str]]:
+        for version in versions:
+            yield from self._connection.execute("SELECT id FROM run WHERE version = ?", (version,))
+
+    def _named_in_json(self) -> Iterator[str]:
+        """Give the objects that only a suite's specification or a policy names."""
+        for (digest,) in self._connection.execute("SELECT DISTINCT spec FROM suite"):
+            yield from json.loads(self._objects.read(digest))["files"].values()
+        for (digest,) in self._connection.execute("SELECT DISTINCT rules FROM policy_applied"):
+            for environment in json.loads(self._objects.read(digest)).get("environments", ()):
+                yield (environment or {}).get("signers_digest") or ""
 
     def _text_columns(self) -> list[tuple[str, str]]:
         """Return every column that names an object, but for files, contents and answers."""
         tables = self._connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN "
-            "('definition_entry', 'content', 'answer', 'removal')"
+            "('definition_entry', 'content', 'answer')"
         ).fetchall()
         return [
             (table, key[3])
             for (table,) in tables
             for key in self._connection.execute(f'PRAGMA foreign_key_list("{table}")')
-            if key[2] == "object"
+            if key[2] == "object" and (table, key[3]) != ("removal", "digest")
         ]
+
+    def release_from(self, version_id: str) -> str | None:
+        """Return the label of the oldest release that descends from a version."""
+        row = self._connection.execute(
+            "WITH RECURSIVE line(id) AS (SELECT ?"
+            " UNION SELECT v.id FROM line JOIN version v ON v.parent = line.id)"
+            " SELECT v.label FROM line JOIN version v ON v.id = line.id"
+            " WHERE v.track = 'release' ORDER BY v.seq LIMIT 1",
+            (version_id,),
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def holders(self, definition: str) -> list[str]:
+        """Return the ids of all versions of any system that have a definition, oldest first."""
+        rows = self._connection.execute(
+            "SELECT id FROM version WHERE definition = ? ORDER BY seq", (definition,)
+        )
+        return [version for (version,) in rows]
+
+    def answer_objects(self, version_id: str) -> set[str]:
+        """Return the digests of the outputs and errors of all of a version's answers."""
+        rows = self._connection.execute(
+            "SELECT a.output, a.error FROM run r JOIN answer a ON a.run = r.id WHERE r.version = ?",
+            (version_id,),
+        )
+        return {output or error for output, error in rows}
+
+    def unswept(self) -> list[str]:
+        """Return the large objects whose content was removed and whose files may be there still."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT r.digest FROM removal r JOIN object o ON o.digest = r.digest "
+            "WHERE o.size >= ? AND NOT EXISTS (SELECT 1 FROM content c WHERE c.digest = r.digest)",
+            (LARGE_BYTES,),
+        ).fetchall()
+        return [digest for (digest,) in rows if self._objects.has_file(digest)]
+
+    def newest_time(self) -> datetime:
+        """Return the time of the newest record."""
+        (at,) = self._connection.execute(
+            "SELECT at FROM ledger ORDER BY seq DESC LIMIT 1"
+        ).fetchone()
+        return parse_instant(at)
+
+    def components(self, definition: str) -> tuple[str, ...]:
+        """Return the names of a definition's components, without reading its entries."""
+        (names,) = self._connection.execute(
+            "SELECT components FROM definition WHERE digest = ?", (definition,)
+        ).fetchone()
+        return tuple(json.loads(names))
+
+    def verify_ledger(self) -> Iterator[LedgerCheck]:
+        """Hold the whole ledger against itself and against every record; see `verify`."""
+        from lockgate.storage.verify import verify_ledger
+
+        yield from verify_ledger(self._connection)
