@@ -38,7 +38,8 @@ FLOORS = {
 """Part to its floor. Parts on the same floor are strangers to each other."""
 
 STEPS = {
-    "register": {"change"},
+    "register": {"change", "contents"},
+    "evaluate": {"contents"},
     "gate": {"standing"},
     "approve": {"standing"},
     "apply": {"approve", "standing"},

@@ -53,6 +53,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "definition": ("handoff", "Write the page that says what a version is."),
         "evidence": ("evidence", "Write what is known about a version, checkable offline."),
     },
+    "Upkeep": {
+        "expire": ("expire", "Remove the contents of old experiments; records stay."),
+    },
     "For machines": {
         "deploy-check": ("deploy_check", "Let a pipeline deploy only what the gate let through."),
         "resolve": ("resolve", "Print the folder of what is live, verified; for machines."),

@@ -133,6 +133,11 @@ def show_version(view: VersionView, now: datetime) -> None:
         facts.append(("children", ", ".join(labels[:_CHILDREN_SHOWN]) + more))
     for name, text in facts:
         say(f"  {name:<11} {shown(text)}")
+    if view.expired is not None:
+        text = f"contents expired on {shown_time(view.expired.at)} by {view.expired.actor}"
+        say(
+            f"  {mark('skipped')} {cut(f'{text}; records, scores and digests are kept', width - 5)}"
+        )
     for quarantine in view.quarantines:
         text = f"quarantined by {quarantine.actor}: {quarantine.reason}"
         say(f"  {mark('fail')} {cut(text, width - 5)}")
@@ -442,8 +447,10 @@ def checkout_command(
 
 
 def _check_out(at: Desk, version: Version, target: Path) -> int:
+    from lockgate.loop.contents import check_contents
     from lockgate.workspace.settings import SETTINGS_FILE, settings_text
 
+    check_contents(at.registry, version)
     definition = at.registry.versions.definition(version.definition)
     code = definition.components.get("code")
     if code is None or "run" not in code.settings:
@@ -456,7 +463,7 @@ def _check_out(at: Desk, version: Version, target: Path) -> int:
     except LookupError as error:
         raise Refused(
             f"contents of `{version.label}` are no longer here: {error}",
-            hint="contents of experiments expire; restore a backup of `.lockgate/`",
+            hint="restore a backup of `.lockgate/`",
         ) from error
     text = settings_text(version.system, version.owner, definition)
     (target / SETTINGS_FILE).write_text(text, encoding="utf-8")

@@ -16,11 +16,13 @@ from lockgate.domain.evidence import Answer, MetricSummary, RunRecord
 from lockgate.domain.policy import Policy
 from lockgate.domain.release import Approval, Decision, Deployment, Quarantine
 from lockgate.domain.suite import ScorerSpec, Suite
+from lockgate.domain.upkeep import Removal
 from lockgate.domain.version import Version
 from lockgate.errors import Refused, UsageMistake
 from lockgate.evals.judges import MISSING, at_path
 from lockgate.evals.stats import FEWEST_SLICE_CASES
 from lockgate.look.facts import recorded_at, yardstick
+from lockgate.loop.contents import expiry_of
 from lockgate.loop.standing import why_not_standing
 
 if TYPE_CHECKING:
@@ -134,6 +136,8 @@ class VersionView:
     decisions: tuple[DecisionView, ...]
     spans: tuple[Span, ...]
     quarantines: tuple[Quarantine, ...]
+    expired: Removal | None = None
+    """How its contents went; `None` while they are here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,7 @@ def show(registry: Registry, version: Version) -> VersionView:
         ),
         tuple(_spans(version, histories)),
         tuple(registry.releases.quarantines(version.system, definition=version.definition)),
+        expiry_of(registry, version),
     )
 
 

@@ -28,6 +28,7 @@ from lockgate.evals.engine import Asked, ask_all
 from lockgate.evals.metrics import summarise
 from lockgate.evals.progress import Failing, Progress, Scoreboard
 from lockgate.evals.scorers import Scoring
+from lockgate.loop.contents import check_contents
 from lockgate.ports import CaseFailed, Question, Registry, Runner, Writing
 
 T = TypeVar("T")
@@ -98,7 +99,8 @@ def evaluate(
         InfrastructureFailed: The version cannot be asked, or too many cases failed; what was
             answered is kept and the run stays open.
         Interrupted: A person stopped it; what was answered is kept and the run stays open.
-        Refused: The run to resume has ended, or ran under another environment.
+        Refused: The run to resume has ended, or ran under another environment; or the version's
+            contents expired.
         Busy: A living process is at work on the run to resume; or somebody else kept writing for
             longer than `BUSY_FOR_S`, and what was answered before is kept.
     """
@@ -160,6 +162,7 @@ class _Sitting:
     asked_here: int = 0
 
     def walk(self, open_runner: OpenRunner) -> Iterator[Progress]:
+        check_contents(self.registry, self.version)
         self.suite = self.registry.applied.suite(self.suite_digest)
         count = self.resume.run.repeats if self.resume else (self.repeats or self.suite.repeats)
         self.total = len(self.suite.cases) * count

@@ -7,6 +7,7 @@
 - Secrets are refused before a byte is written, in files and in settings, unless the reason for
   keeping them is recorded.
 - A winner is registered as a release with the experiment as its parent, from the registry itself.
+- Contents of an experiment that expired come back with the same bytes.
 - Either everything is stored, or nothing is; nobody else waits while large files are copied.
 """
 
@@ -22,6 +23,7 @@ from lockgate.domain.components import Definition
 from lockgate.domain.version import Version, person_problem, system_name_problem, version_id
 from lockgate.errors import Refused, UsageMistake
 from lockgate.loop.change import parent_of
+from lockgate.loop.contents import bring_back, check_contents
 from lockgate.ports import Draft, Registry, Writing
 from lockgate.shown import shown
 
@@ -88,6 +90,7 @@ def register(
         _check_origin(registry, draft.system, parent)
     known = _known(registry, draft.system, definition, parent, track)
     if known is not None:
+        bring_back(registry, known.version, draft)
         return known
     if keep_secrets is not None and not keep_secrets.strip():
         raise UsageMistake(
@@ -134,7 +137,8 @@ def register_from(
         owner: Who answers for it; the source's owner when left out.
 
     Raises:
-        Refused: The source is a release itself, which would be an empty change.
+        Refused: The source is a release itself, which would be an empty change; or its contents
+            expired.
     """
     reason = _checked_reason(reason)
     owner = _checked_owner(owner or source.owner)
@@ -143,6 +147,7 @@ def register_from(
     known = _known(registry, source.system, definition, source, "release")
     if known is not None:
         return known
+    check_contents(registry, source)
     new = _version(source.system, definition, source, "release", owner, actor, reason)
     prompt = _stored_prompt_text(registry, definition)
     with registry.write() as writing:
