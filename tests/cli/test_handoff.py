@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
+import click
 import pytest
 
 from cli.desks import Desk
+from lockgate.cli.main import cli
 
 PAGES = ("handoff", "definition")
+NOT_BUILT = {"rehearse", "review", "--offline"}
+"""Named on the page and made elsewhere; whatever is built parses."""
 
 
 @pytest.mark.parametrize("command", PAGES)
@@ -52,6 +59,23 @@ def test_each_environment_says_what_it_asks_and_who_approves(busy: Desk) -> None
         "registrar, owner or promoter." in page
     )
     assert "lockgate approve staging --to production -s desk" in page
+
+
+def test_every_command_between_the_lines_is_one(busy: Desk) -> None:
+    """Commands that stand in a sentence parse as they are printed; capitals are for the reader."""
+    page = busy.done("handoff", "-s", "desk").out + busy.done("definition", "-s", "desk").out
+    sentences = re.sub(r"```sh.*?```", "", page, flags=re.DOTALL)
+    found = sorted(set(re.findall(r"`lockgate ([^`]+)`", sentences)))
+    assert len(found) > 8
+    for words in found:
+        name, *arguments = shlex.split(words)
+        command = cli.get_command(click.Context(cli), name)
+        if command is None and name in NOT_BUILT:
+            continue
+        assert command is not None, name
+        options = {option for param in command.params for option in param.opts}
+        if (NOT_BUILT & set(arguments)) <= options:
+            command.make_context(name, arguments)
 
 
 def test_what_is_live_names_the_way_back_or_why_there_is_none(busy: Desk) -> None:

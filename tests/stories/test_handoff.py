@@ -59,6 +59,14 @@ def test_the_page_alone_is_enough(sample: Sample, system: str) -> None:
     finally:
         registry.close()
     assert waiting >= 2
+    # Mended and shipped again: the page's one-command form works after its rollback, too.
+    block = next(
+        block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "ship" in block
+    )
+    for line in block.splitlines():
+        if not line.startswith("#"):
+            sample.run(line, 0, 7)
+    assert live(sample, system) not in (first, second)
 
 
 def live(sample: Sample, system: str) -> str | None:

@@ -115,7 +115,10 @@ def test_a_hold_is_told_where_a_change_is_shipped(registry: Registry) -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (Rule("triage", "accuracy", min=0.8), "`triage accuracy`: at least .800."),
+        (
+            Rule("triage", "accuracy", min=0.8),
+            "`triage accuracy`: at least .800, judged on the score alone.",
+        ),
         (Rule("triage", "p95_ms", max=200), "`triage p95_ms`: at most 200 ms."),
         (
             Rule("triage", "accuracy", 0.6, None, 0.05, 0.95, "review"),

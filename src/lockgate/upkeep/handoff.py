@@ -350,7 +350,7 @@ def rule_words(rule: Rule) -> str:
     if rule.max_drop is not None:
         live = "below what is live" if is_score(rule.metric) else "worse than what is live"
         limits.append(f"not more than {figures.score(rule.max_drop)} {live}, on the same cases")
-    sure = ""
+    sure = ", judged on the score alone" if is_score(rule.metric) else ""
     if rule.confidence is not None:
         then = {
             "review": "a reviewer decides",

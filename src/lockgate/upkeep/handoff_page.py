@@ -127,8 +127,8 @@ def _steps(told: Handoff) -> Iterator[str]:
 def _reviewed(told: Handoff, asked: Asked, label: str) -> str:
     who = listed([plain(name) for name in asked.reviewers], "or")
     return (
-        f"{asked.approvals} of {who} says yes: neither registrar, owner nor promoter. They read "
-        f"what differs, then sign with the SSH key that {code(asked.signers or 'the policy')} "
+        f"{asked.approvals} of {who} says yes: neither registrar, owner nor promoter. They see what "
+        f"waits with `lockgate approve`, read what differs, then sign with the SSH key that {code(asked.signers or 'the policy')} "
         f"lists{_elsewhere(told, asked, label)}"
     )
 
