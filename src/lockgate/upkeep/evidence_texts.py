@@ -9,7 +9,8 @@ Check it first, offline, with public tools only (sha256sum or shasum, ssh-keygen
 
 HOST_KEY.pub is the public key of the registry's host as you know it from elsewhere, such as
 `host_key.pub` beside what is published. Without it the bundle is checked against the key that it
-brings along, which proves that it is whole, not who made it.
+brings along, which proves that it is whole, not who made it. The script is part of the bundle, too:
+read it first, or run one that you have kept.
 
     statement.json      in-toto statement v1: what this is about and what is claimed, signed in
                         statement.json.sig (ssh-keygen, namespace lockgate, signer lockgate-host)
