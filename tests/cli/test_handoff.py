@@ -120,6 +120,13 @@ def test_a_file_of_somebody_else_is_left_alone(busy: Desk) -> None:
     assert busy("handoff", "-s", "desk", "-o", "page.md").code == 1
 
 
+def test_a_terminal_without_utf8_gets_the_page_too(busy: Desk) -> None:
+    """Where an arrow cannot be printed, it is drawn with what there is."""
+    said = busy.outside("handoff", "-s", "desk", env={"PYTHONIOENCODING": "ascii"})
+    assert (said.code, said.err) == (0, "")
+    assert "| environments | staging -> production |" in said.out
+
+
 def test_check_needs_a_file(busy: Desk) -> None:
     """`--check` alone has nothing to compare with."""
     said = busy("definition", "-s", "desk", "--check")

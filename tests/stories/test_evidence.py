@@ -372,6 +372,8 @@ def test_a_file_that_is_there_stays(sample: Sample) -> None:
     assert (sample.root / "mine.tar").read_text() == "mine"
     sample.run(f"{COMMAND} -o mine.tar --force")
     assert "hint: make it: mkdir -p nowhere" in sample.run(f"{COMMAND} -o nowhere/v2.tar", 2)
+    told = sample.run(f"{COMMAND} -o systems --force", 2)
+    assert "error: `systems` is a folder\nhint: name a file: -o FILE.tar" in told
     told = sample.run("lockgate evidence v99 -s support-desk -o v99.tar", 2)
     assert "error: " in told
     assert "hint: " in told

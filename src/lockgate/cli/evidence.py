@@ -55,6 +55,8 @@ def evidence_command(
     about has one too, and it says so.
     """
     target = Path(output).expanduser()
+    if target.is_dir():
+        raise UsageMistake(f"`{shown(target)}` is a folder", hint="name a file: -o FILE.tar")
     if target.exists() and not force:
         raise Refused(f"`{shown(target)}` is there already", hint="name a new file, or --force")
     if not target.parent.is_dir():

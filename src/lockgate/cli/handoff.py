@@ -16,6 +16,7 @@ from lockgate.cli.common import (
     emit,
     json_option,
     mark,
+    plain,
     registry_option,
     say,
     system_option,
@@ -111,7 +112,7 @@ def _page(
         if as_json:
             emit(told)
         else:
-            click.echo(text, nl=False)
+            click.echo(plain(text), nl=False)
         return
     path = Path(output).expanduser()
     written = _written(path)
