@@ -249,6 +249,18 @@ class Target(Protocol):
         """Return the receipt of an attempt that is not published."""
         ...
 
+    def newest_generation(self, system: str) -> int:
+        """Return the highest generation that anything published speaks of; 0 for none."""
+        ...
+
+    def problems(self, receipt: Receipt, *, budget_bytes: int | None = None) -> Sequence[str]:
+        """Return what is wrong with a receipt's folder; without a budget every byte is hashed."""
+        ...
+
+    def key_problem(self) -> str | None:
+        """Say what is wrong with the host's key as it is published; `None` when nothing is."""
+        ...
+
     def prepare(
         self, receipt: Receipt, definition: Definition, open_content: Callable[[str], BinaryIO]
     ) -> None:

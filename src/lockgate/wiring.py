@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lockgate.ports import Draft, Registry, Runner, Signing
     from lockgate.upkeep.evidence import Collected, LiveReceipt
     from lockgate.upkeep.handoff import Workplace
+    from lockgate.upkeep.review_look import Surroundings
 
 REGISTRY_VARIABLE = "LOCKGATE_REGISTRY"
 ACTOR_VARIABLE = "LOCKGATE_ACTOR"
@@ -593,6 +594,61 @@ def policy_state(root: Path, registry: Registry) -> tuple[str, list[str]]:
     if same and applied is not None and applied.rules == digest_json(file.policy.body()):
         return "applied", []
     return "differs from what is applied", []
+
+
+def signers_files(root: Path, policy: Policy | None) -> dict[str, str | None]:
+    """Return each signers file of a policy with the digest of its bytes; `None` when it is gone."""
+    from lockgate.canonical import digest_bytes
+
+    found: dict[str, str | None] = {}
+    for environment in policy.environments.values() if policy else ():
+        if environment.signers is not None:
+            try:
+                found[environment.signers] = digest_bytes((root / environment.signers).read_bytes())
+            except OSError:
+                found[environment.signers] = None
+    return found
+
+
+def surroundings(
+    root: Path, registry: Registry, system: str, policy: Policy | None, given: str | None
+) -> Surroundings:
+    """Return what only this machine knows of a system, for a review.
+
+    Args:
+        root: The registry's folder.
+        registry: What is applied.
+        system: What is reviewed.
+        policy: As applied.
+        given: The system's folder, if it was named.
+
+    Raises:
+        UsageMistake: The folder that was named is none, or of another system.
+    """
+    from lockgate.upkeep.review_look import Surroundings
+
+    folder: Path | None = None
+    draft: Draft | None = None
+    trouble: LockgateError | None = None
+    try:
+        folder = system_folder(root, system, given)
+        draft = read_draft(root, folder)
+    except LockgateError as error:
+        if given is not None and folder is None:
+            raise
+        trouble = error
+    state, problems = policy_state(root, registry)
+    return Surroundings(
+        {name: target(root, system, one) for name, one in policy.environments.items()}
+        if policy
+        else {},
+        (state, tuple(problems)),
+        tuple(suite_states(root, registry, system)),
+        signers_files(root, policy),
+        os.path.relpath(folder) if folder is not None else None,
+        draft,
+        trouble,
+    )
 
 
 def suite_files(root: Path) -> list[str]:

@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "evidence": ("evidence", "Write what is known about a version, checkable offline."),
     },
     "Upkeep": {
+        "review": ("review", "Ask whether gate, definition and way back still hold."),
         "expire": ("expire", "Remove the contents of old experiments; records stay."),
     },
     "For machines": {

@@ -89,6 +89,23 @@ class HostKey:
                 hint=f"ssh-keygen -y -f {shown(self._path)} > {shown(self._public)}",
             ) from error
 
+    def published_problem(self, folder: Path, wanted: str) -> str | None:
+        """Say how the public half beside what is published differs; `None` when it does not.
+
+        Args:
+            folder: Where it lies, once something was published there.
+            wanted: The public key, as `public` returns it.
+        """
+        target = folder / f"{KEY_NAME}.pub"
+        try:
+            text = read_file(str(target), MAX_TRUST_CHARACTERS).decode("ascii")
+            is_same = trusted_keys(text)[0] == wanted
+        except FileNotFoundError:
+            return f"`{shown(target)}` is missing: no new server can trust what is published"
+        except (OSError, ValueError) as error:
+            return f"`{shown(target)}` cannot be used: {shown(error)}"
+        return None if is_same else f"`{shown(target)}` is another key than this host signs with"
+
     def sign(self, message: bytes) -> str:
         """Return the armoured signature over a message.
 

@@ -128,6 +128,16 @@ class Publisher:
                 told += [int(digits)] if digits.isascii() and digits.isdigit() else []
         return max(told, default=0)
 
+    def key_problem(self) -> str | None:
+        """Say what is wrong with the host's key, here or as it is published for servers."""
+        if not self.key.exists():
+            return None
+        try:
+            wanted = self.key.public()
+        except IntegrityBroken as error:
+            return error.what
+        return self.key.published_problem(self.folder, wanted)
+
     def verify_folder(self, receipt: Receipt, *, budget_bytes: int | None = None) -> list[str]:
         """Return what is wrong with a receipt's folder: each changed, missing or extra file.
 

@@ -78,6 +78,19 @@ class EnvironmentTarget:
         """Return the receipt of an attempt that is not published."""
         return self.publisher.staged(system) if self.publisher else None
 
+    def newest_generation(self, system: str) -> int:
+        """Return the highest generation that anything published speaks of; 0 for none."""
+        return self.publisher.newest_generation(system) if self.publisher else 0
+
+    def problems(self, receipt: Receipt, *, budget_bytes: int | None = None) -> list[str]:
+        """Return what is wrong with a receipt's folder; without a budget every byte is hashed."""
+        place = self.publisher
+        return place.verify_folder(receipt, budget_bytes=budget_bytes) if place else []
+
+    def key_problem(self) -> str | None:
+        """Say what is wrong with the host's key as it is published; `None` when nothing is."""
+        return self.publisher.key_problem() if self.publisher else None
+
     def prepare(
         self, receipt: Receipt, definition: Definition, open_content: Callable[[str], BinaryIO]
     ) -> None:

@@ -51,6 +51,18 @@ class Nowhere:
 
     way_back = staged = current
 
+    def newest_generation(self, system: str) -> int:
+        """Nothing is published."""
+        return 0
+
+    def problems(self, receipt: Receipt, *, budget_bytes: int | None = None) -> Sequence[str]:
+        """Nothing is published, so nothing is wrong."""
+        return ()
+
+    def key_problem(self) -> str | None:
+        """Nothing is published."""
+        return None
+
     def prepare(
         self, receipt: Receipt, definition: Definition, open_content: Callable[[str], BinaryIO]
     ) -> None:
