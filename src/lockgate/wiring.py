@@ -840,11 +840,12 @@ def check_deploy(
     Raises:
         Refused: There is no receipt, or the attempt it belongs to is not settled, or ended badly.
         StaleGeneration: Something newer is live.
-        IntegrityBroken: The receipt is foreign, a byte differs, or the registry says otherwise.
+        IntegrityBroken: The receipt is foreign, a byte differs, also in the registry's own files,
+            or the registry says otherwise.
         RegistryTrouble: The receipt of what is live is missing.
     """
     from lockgate.deploy.check import check_deploy as check
-    from lockgate.deploy.check import check_stands
+    from lockgate.deploy.check import check_objects, check_stands
     from lockgate.domain.receipt import Origin
 
     live = registry.releases.live(system, environment)
@@ -865,4 +866,35 @@ def check_deploy(
     )
     known = registry.releases.deployment(system, environment, receipt.generation)
     check_stands(receipt, known, registry.releases.newest(system, environment))
+    if known is not None and receipt.state == "live":
+        check_objects(receipt, registry.objects.is_intact)
     return receipt
+
+
+def other_instances(
+    registry: Registry, place: EnvironmentTarget, system: str, environment: str
+) -> list[str]:
+    """Return a line for each running instance that runs something else than what is live.
+
+    Nothing is refused for it: deploying what is live is what helps.
+    """
+    from lockgate.loop.deployment import seen
+    from lockgate.shown import shown
+
+    live = registry.releases.live(system, environment)
+    if live is None or not place.observes:
+        return []
+    try:
+        instances = seen(registry, place, live.attempt)
+    except LockgateError as error:
+        return [error.what]
+    words = {
+        "stale": "runs what was live before",
+        "unreceipted": "runs a version that was never published here",
+        "unknown": "does not say which version it runs",
+    }
+    return [
+        f"instance `{shown(one.name, limit=60)}` {words[one.state]}"
+        for one in instances
+        if one.state != "match"
+    ]

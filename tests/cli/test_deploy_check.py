@@ -76,6 +76,7 @@ class TestWhatPasses:
             "folder": str(place(desk) / "generations" / "00000002"),
             "files": 4,
             "signed": True,
+            "instances": [],
         }
 
     def test_a_rollback(self, desk: Desk) -> None:

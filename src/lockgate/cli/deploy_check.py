@@ -40,6 +40,8 @@ def deploy_check_command(
     Without --receipt it is what is live; a deploy hook passes "$LOCKGATE_RECEIPT", of its own
     attempt. --folder checks the pipeline's own copy instead of the published one.
 
+    Running instances that are not on what is live are named on stderr.
+
     Exit code 0: deploy it. 1: it is not what was let through last, or not settled. 3: its receipt is
     missing. 6: the receipt is foreign, or a byte differs.
     """
@@ -60,6 +62,9 @@ def deploy_check_command(
             receipt_file=Path(receipt) if receipt else None,
             folder=Path(folder) if folder else None,
         )
+        others = []
+        if found.state == "live":
+            others = wiring.other_instances(at.registry, place, name, environment)
     is_signed = place.publisher.key.exists()
     if as_json:
         emit(
@@ -77,6 +82,7 @@ def deploy_check_command(
                 "folder": Path(folder).absolute() if folder else place.publisher.folder_of(found),
                 "files": len(found.files) + len(found.executables),
                 "signed": is_signed,
+                "instances": others,
             }
         )
         return
@@ -85,5 +91,7 @@ def deploy_check_command(
         f"{mark('pass')} {found.label} may be deployed to {environment}: generation "
         f"{found.generation}, {found.kind}, {len(found.files) + len(found.executables)} files{ungated}"
     )
+    for line in others:
+        tell(f"note: {line}")
     if not is_signed:
         tell("note: its receipt is not signed: this host has no key")

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lockgate.deploy.host_key import HostKey
@@ -197,6 +198,29 @@ def check_stands(receipt: Receipt, known: Deployment | None, newest: Deployment 
             "says otherwise",
             problems=[f"version `{attempt.version}` by {attempt.kind} is what was recorded"],
             hint=f"`lockgate rollback {where}` takes the next generation and makes it certain",
+        )
+
+
+def check_objects(receipt: Receipt, is_intact: Callable[[str], bool]) -> None:
+    """Refuse to go on with a registry whose own bytes of a live version are not what they were.
+
+    What is published may be whole; but nobody could write it again, nor go back to it.
+
+    Raises:
+        IntegrityBroken: An object is missing or was changed; all are named.
+    """
+    digests = {**receipt.files, **receipt.executables}
+    problems = [
+        f"`{shown(path)}` was changed or is missing in the registry"
+        for path, digest in sorted(digests.items())
+        if not is_intact(digest)
+    ]
+    if problems:
+        raise IntegrityBroken(
+            f"the registry's own files of {shown(receipt.label)} are not what was registered",
+            problems=problems,
+            hint="restore a backup of `.lockgate/`; "
+            f"`lockgate review -s {shown(receipt.system)}` says what else differs",
         )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from lockgate.canonical import parse_instant
 from lockgate.domain.receipt import Receipt, settled
 from lockgate.domain.release import Attempt, Deployment, Finding
 from lockgate.domain.times import shown_time
@@ -55,7 +56,8 @@ def _ledger(look: Look) -> Iterator[Step]:
             checked, until = check.checked, check.until
             yield Progress("checking the ledger", check.checked, check.total)
     if not breaks:
-        reason = f"{count(checked, 'entry').replace('entrys', 'entries')} hold, up to {until}"
+        up_to = f", up to {shown_time(parse_instant(until))}" if until else ""
+        reason = f"{checked} entries and their records hold{up_to}"
         yield found(GATE, "ledger", "pass", reason, looked_at=checked)
         return
     yield found(

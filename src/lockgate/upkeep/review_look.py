@@ -109,7 +109,11 @@ class Look:
     @property
     def since(self) -> str:
         """Since when this review looks at what happened, as the end of a sentence."""
-        return f"since the review of {shown_time(self.last.at)}" if self.last else "ever"
+        return (
+            f"since the review of {shown_time(self.last.at)}"
+            if self.last
+            else "since the beginning"
+        )
 
     def environments(self) -> list[str]:
         """Return the environments, as the policy orders them, and those that were used before."""
