@@ -219,7 +219,9 @@ def _is_live(at: Desk, decision: Decision | None) -> bool:
     if decision is None:
         return False
     live = at.registry.releases.live(decision.system, decision.environment)
-    return live is not None and live.attempt.version == decision.version
+    if live is None or live.attempt.version != decision.version:
+        return False
+    return not live.is_ungated  # what is live ungated is closed by a decision with approvals
 
 
 def _list(at: Desk, system: str | None, as_json: bool) -> None:

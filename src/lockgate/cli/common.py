@@ -33,7 +33,8 @@ SYSTEM = "lockgate.system"
 """Where a command that takes no -s notes in click's context which system it tells about."""
 _SYSTEM_COMMAND = re.compile(
     "`lockgate (?:change|register|evaluate|gate|promote|ship|approve|reject|rollback|settle|hold"
-    "|lift|expire|review|status|log|tree|search|show|diff|why|handoff|definition|evidence) [^`]*`"
+    "|lift|note|close|ready|report|expire|review|status|log|tree|search|show|diff|why|handoff"
+    "|definition|evidence) [^`]*`"
 )
 _GLUE = "\x00"
 """Stands for a space that no line is broken at; `shown()` leaves none of its own."""
@@ -183,6 +184,14 @@ def wrapped(text: str, width: int, *, items: bool = False) -> list[str]:
         kept = f"{_GLUE}· ".join(glued)
     lines = textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False)
     return [line.replace(_GLUE, " ") for line in lines] or [""]
+
+
+def confirmed(question: str) -> bool:
+    """Ask a person at the terminal for the key `y`; anything else is a no."""
+    click.echo(f"{question} press y, anything else cancels: ", nl=False, err=True)
+    answer = click.getchar()
+    click.echo("", err=True)
+    return answer in ("y", "Y")
 
 
 def say(text: str = "", *, bold: bool = False, dim: bool = False) -> None:

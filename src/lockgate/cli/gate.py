@@ -24,10 +24,10 @@ from lockgate.cli.common import (
 from lockgate.cli.evaluate import choose_candidate
 from lockgate.cli.live import follow
 from lockgate.domain.policy import Environment
-from lockgate.domain.release import Decision, Finding
+from lockgate.domain.release import Decision, Deployment, Finding
 from lockgate.domain.version import Version
 from lockgate.loop.gate import decide, gaps
-from lockgate.loop.promote import standing
+from lockgate.loop.promote import is_settled_on, standing
 from lockgate.loop.ship import fill_gap
 from lockgate.shown import shown
 
@@ -78,15 +78,26 @@ def gate_command(
             again=again,
         )
         live = at.registry.releases.live(name, environment)
-        is_live = live is not None and live.attempt.version == candidate.id
-        # What is live already is not promoted again, so nothing else has to hold for it.
-        extra = [] if is_live else standing(at.registry, decision, target, promoter=at.actor)
+        broken = _open_glass(at, name, environment, candidate)
+        is_live = live is not None and is_settled_on(live, candidate)
+        if broken is not None:
+            from lockgate.upkeep.closing import retro
+
+            extra = retro(at.registry, broken.attempt, candidate, decision, target)
+        else:
+            # What is live already is not promoted again, so nothing else has to hold for it.
+            extra = [] if is_live else standing(at.registry, decision, target, promoter=at.actor)
     code = exit_code(decision, extra)
     if as_json:
         emit(decision_body(decision, candidate, extra, code))
     else:
         show_decision(decision, candidate.label, extra)
-        if is_live:
+        if broken is not None and code == 0:
+            tell(
+                f"next: somebody else than {broken.attempt.actor} ends the break-glass: "
+                f"`lockgate close {environment} -s {name} -m REASON`"
+            )
+        elif is_live:
             tell(f"{candidate.label} is live in {environment} already: there is nothing to promote")
         else:
             tell(with_system(next_line(decision, candidate, target, extra), asked_system()))
@@ -105,6 +116,16 @@ def _evaluate_live(at: Desk, candidate: Version, environment: str, jobs: int | N
         tell(f"{label} is live in {environment} and was never asked these cases: evaluating it now")
         last = follow(fill_gap(at.registry, gap, policy, opener, at.actor), label, None)
         tell(f"{label} on {gap.suite.name}: done, {last.done} answers")
+
+
+def _open_glass(at: Desk, system: str, environment: str, version: Version) -> Deployment | None:
+    """Return the break-glass by which a version is live, while nobody has closed it."""
+    live = at.registry.releases.live(system, environment)
+    if live is None or live.attempt.version != version.id or not live.is_ungated:
+        return None
+    attempt = live.attempt
+    closing = at.registry.upkeep.closing(system, environment, attempt.generation)
+    return live if closing is None else None
 
 
 def exit_code(decision: Decision, extra: list[Finding]) -> int:

@@ -44,9 +44,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "The way back": {
         "rollback": ("rollback", "Make the version before live again, verified."),
+        "close": ("break_glass", "End a break-glass promotion, as a second person."),
         "settle": ("rollback", "Find out how an attempt that was cut off ended."),
         "hold": ("hold", "Stop promotions to an environment."),
         "lift": ("hold", "End a quarantine or a hold, with a reason."),
+        "note": ("note", "Add a word to a deployment, afterwards."),
     },
     "Hand-off": {
         "handoff": ("handoff", "Write the page that hands a system off."),

@@ -28,10 +28,10 @@ from lockgate.cli.exits import fail
 from lockgate.cli.gate import show_decision
 from lockgate.cli.live import follow, show_run
 from lockgate.cli.register import registered_body, show_registered
-from lockgate.errors import LockgateError, Refused
+from lockgate.errors import LockgateError, Refused, UsageMistake
 from lockgate.loop.deployment import DeployEvent
 from lockgate.loop.gate import decide, gaps
-from lockgate.loop.promote import Promoted, promote
+from lockgate.loop.promote import Promoted, is_settled_on, promote
 from lockgate.loop.ship import ShipStep, ship
 from lockgate.shown import shown
 
@@ -41,6 +41,9 @@ from lockgate.shown import shown
 @click.option("--to", "environment", required=True, metavar="ENV", help="The environment.")
 @click.option("-m", "--reason", metavar="REASON", help="A word for the record.")
 @click.option("--reverting", metavar="V", help="State that this reverts what is live.")
+@click.option("--break-glass", is_flag=True, help="Go past the gate, on record and ungated.")
+@click.option("--ticket", metavar="ID", help="What tracks a break-glass. Required for one.")
+@click.option("--yes", is_flag=True, help="Do not ask before breaking the glass.")
 @system_option
 @registry_option
 @json_option
@@ -49,6 +52,9 @@ def promote_command(
     environment: str,
     reason: str | None,
     reverting: str | None,
+    break_glass: bool,
+    ticket: str | None,
+    yes: bool,
     system: str | None,
     registry: str | None,
     as_json: bool,
@@ -57,14 +63,30 @@ def promote_command(
 
     Step 5 of 5. Decides first if no decision stands. Exit code 1 when the gate said no, 7 when it
     waits for a reviewer. Promoting what is live already changes nothing.
+
+    --break-glass V --ticket ID -m REASON is for the night when the gate is in the way: it bypasses
+    decision, approvals, freeze and hold, never registration, quarantine or damaged bytes. The
+    version stays marked `ungated`, and nothing else is promoted there until somebody else runs
+    `lockgate close`.
     """
+    if break_glass:
+        from lockgate.cli.break_glass import GlassWords, break_the_glass
+
+        words = GlassWords(version, environment, ticket or "", reason or "", yes, reverting)
+        break_the_glass(words, system, registry, as_json)
+        return
+    if ticket is not None or yes:
+        raise UsageMistake(
+            "--ticket and --yes belong to --break-glass: a promotion by the gate asks nothing",
+            hint="leave them out, or see `lockgate promote --help`",
+        )
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
         candidate = choose_candidate(at, name, version)
         policy = wiring.applied_policy(at.registry)
         target = policy.environment(environment)
         live = at.registry.releases.live(name, environment)
-        if live is not None and live.attempt.version == candidate.id:
+        if live is not None and is_settled_on(live, candidate):
             done = Promoted(
                 candidate, environment, live.attempt.generation, candidate, is_new=False
             )
@@ -131,7 +153,7 @@ def promoted_body(done: Promoted) -> dict[str, object]:
     }
 
 
-def show_promoted(done: Promoted) -> None:
+def show_promoted(done: Promoted, *, is_ungated: bool = False) -> None:
     """Print what a promotion came to."""
     if not done.is_new:
         say(
@@ -140,9 +162,12 @@ def show_promoted(done: Promoted) -> None:
         )
         return
     before = f", before it {done.before.label}" if done.before else ""
+    if done.before is not None and done.before.id == done.version.id:
+        before = ", by the gate now; until now it was ungated"
+    ungated = "UNGATED, " if is_ungated else ""
     say(
-        f"{mark('pass')} {done.version.label} is live in {done.environment}  "
-        f"generation {done.generation}{before}",
+        f"{mark('inconclusive' if is_ungated else 'pass')} {done.version.label} is live in "
+        f"{done.environment}  {ungated}generation {done.generation}{before}",
         bold=True,
     )
 

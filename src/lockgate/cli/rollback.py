@@ -11,6 +11,7 @@ import click
 from lockgate import wiring
 from lockgate.cli.common import (
     Desk,
+    confirmed,
     desk,
     emit,
     json_option,
@@ -122,10 +123,7 @@ def _ask(at: Desk, way_back: WayBack) -> None:
             "nobody is there to confirm the rollback; nothing was changed",
             hint=f"`lockgate rollback {way_back.environment} -s {way_back.system} --yes`",
         )
-    click.echo("roll back? press y, anything else cancels: ", nl=False, err=True)
-    answer = click.getchar()
-    click.echo("", err=True)
-    if answer not in ("y", "Y"):
+    if not confirmed("roll back?"):
         raise click.exceptions.Abort
 
 

@@ -251,6 +251,11 @@ class Deployment:
     settled_at: datetime | None
 
     @property
+    def is_ungated(self) -> bool:
+        """Whether somebody broke the glass for it: no gate let it in."""
+        return self.attempt.kind == "break_glass"
+
+    @property
     def is_open(self) -> bool:
         """Whether nobody knows yet how the attempt ended."""
         return self.outcome is None

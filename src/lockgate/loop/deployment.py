@@ -226,15 +226,30 @@ def kept_way_back(registry: Registry, target: Target, live: Deployment | None) -
     Raises:
         IntegrityBroken: Its bytes are gone from the registry: there would be no way back.
     """
-    if live is None or live.attempt.version is None or not target.publishes:
+    back = gated_way_back(registry, live)
+    if back is None or back.attempt.version is None or not target.publishes:
         return None
-    version = registry.versions.get(live.attempt.version)
+    version = registry.versions.get(back.attempt.version)
     if version is None:
         return None
-    receipt = staged_receipt(registry, live.attempt, version)
+    receipt = staged_receipt(registry, back.attempt, version)
     definition = registry.versions.definition(version.definition)
     target.prepare(receipt, definition, registry.objects.open)
-    return settled(receipt, live.settled_at or live.attempt.at)
+    return settled(receipt, back.settled_at or back.attempt.at)
+
+
+def gated_way_back(registry: Registry, live: Deployment | None) -> Deployment | None:
+    """Return what to go back to from whatever takes the place of what is live.
+
+    That is what is live, unless somebody broke the glass for it: no way back leads to what no gate
+    let in.
+    """
+    while live is not None and live.is_ungated:
+        attempt = live.attempt
+        live = registry.releases.live_before(
+            attempt.system, attempt.environment, attempt.generation
+        )
+    return live
 
 
 def _rebuilt(registry: Registry, target: Target, attempt: Attempt, version: Version) -> Receipt:

@@ -111,9 +111,7 @@ def decide(
     if standing is not None:
         return standing
     case = _case(registry, version, environment_name, policy, reverting)
-    _check_track(case)
-    _check_evaluated(case)
-    findings, runs = _findings(case)
+    findings, runs = _judged(case)
     outcome, promotable, approvals = _outcome(case, findings)
     decision = Decision(
         secrets.token_hex(8),
@@ -133,6 +131,26 @@ def decide(
     )
     with registry.write() as writing:
         return writing.append(decision)
+
+
+def would_refuse(
+    registry: Registry, version: Version, environment_name: str, policy: Policy
+) -> list[Finding]:
+    """Return what the gate would say no for now; looking records nothing.
+
+    Raises:
+        Refused: As `decide`.
+    """
+    case = _case(registry, version, environment_name, policy, None)
+    findings, _ = _judged(case)
+    outcome, promotable, _ = _outcome(case, findings)
+    return [] if promotable else [finding for finding in findings if finding.outcome == outcome]
+
+
+def _judged(case: _Case) -> tuple[list[Finding], list[DecisionRun]]:
+    _check_track(case)
+    _check_evaluated(case)
+    return _findings(case)
 
 
 def _case(

@@ -5,12 +5,13 @@
 - A freeze and a hold stop promotions; so does a quarantine of the definition.
 - Bytes are hashed again first, the candidate's and those of the way back.
 - The generation is taken before anything is touched; of two racers one is told who won.
-- What is live already stays as it is.
+- A break-glass promotion stops all others there until a second person has closed it.
+- What is live already stays as it is; what is live ungated may be promoted by the gate after all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from lockgate.domain.approval import decision_text
@@ -30,6 +31,7 @@ from lockgate.loop.deployment import (
     NOWHERE,
     DeployEvent,
     carry_out,
+    gated_way_back,
     kept_way_back,
     origin_records,
     tell_each,
@@ -78,13 +80,22 @@ def standing(
         promoter: Who would promote.
         signing: Checks every reviewer's signature again.
     """
+    version = registry.versions.get(decision.version)
     return [
-        _stands(registry, decision),
-        _approved(registry, decision, environment, promoter, signing),
+        stands(registry, decision),
+        approved(registry, decision, environment, {promoter: "promotes it"}, signing),
+        *stopped(registry, decision.system, environment),
+        *(not_quarantined(registry, version) if version is not None else ()),
+        way_back_intact(registry, decision.system, environment.name),
+    ]
+
+
+def stopped(registry: Registry, system: str, environment: Environment) -> list[Finding]:
+    """Return what stops every promotion to an environment for now, each with how it ends."""
+    return [
         _not_frozen(registry, environment),
-        *_not_held(registry, decision),
-        *_not_quarantined(registry, decision),
-        _way_back(registry, decision),
+        *_not_held(registry, system, environment.name),
+        *_glass_closed(registry, system, environment.name),
     ]
 
 
@@ -121,13 +132,68 @@ def promote(
         StaleGeneration: Somebody else promoted or rolled back meanwhile; nothing was changed.
     """
     live = registry.releases.live(version.system, environment.name)
+    if live is not None and is_settled_on(live, version):
+        return Promoted(version, environment.name, live.attempt.generation, version, is_new=False)
+    return make_live(
+        registry,
+        version,
+        environment,
+        Manner("promote", decision.id, None, reason, actor),
+        lambda: _check(registry, version, environment, decision, actor, signing),
+        target=target,
+        tell=tell,
+    )
+
+
+def is_settled_on(live: Deployment, version: Version) -> bool:
+    """Tell whether a promotion of a version has nothing to do: it is live, and not ungated."""
+    return live.attempt.version == version.id and not live.is_ungated
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a version becomes live, and who says so."""
+
+    kind: str
+    """`promote` or `break_glass`."""
+    decision: str | None
+    ticket: str | None
+    reason: str | None
+    actor: str
+
+
+def make_live(
+    registry: Registry,
+    version: Version,
+    environment: Environment,
+    manner: Manner,
+    check: Callable[[], None],
+    *,
+    target: Target | None = None,
+    tell: Callable[[DeployEvent], None] | None = None,
+) -> Promoted:
+    """Take the next generation of an environment for a version, and carry it out.
+
+    Args:
+        registry: Where it is recorded.
+        version: What becomes live.
+        environment: From the applied policy.
+        manner: Of what kind it is.
+        check: Refuses it; called after it was looked at which generation is the next one.
+        target: Where the environment's versions are published and deployed to, if anywhere.
+        tell: Hears what happens, hook output included.
+
+    Raises:
+        InfrastructureFailed: The deploy hook failed; what was live before still is.
+        Refused: An attempt is open there.
+        StaleGeneration: Somebody else promoted or rolled back meanwhile; nothing was changed.
+    """
+    live = registry.releases.live(version.system, environment.name)
     before = registry.versions.get(live.attempt.version) if live and live.attempt.version else None
-    if live is not None and before is not None and before.id == version.id:
-        return Promoted(version, environment.name, live.attempt.generation, before, is_new=False)
     # Looked at before anything is checked: whoever comes in between takes the very generation
     # that is asked for below, and can be named.
     newest = registry.releases.newest(version.system, environment.name)
-    _check(registry, version, environment, decision, actor, signing)
+    check()
     if newest is not None and newest.is_open:
         raise Refused(
             f"generation {newest.attempt.generation} of {environment.name} is not settled: "
@@ -139,21 +205,23 @@ def promote(
         version.system,
         environment.name,
         generation,
-        "promote",
+        manner.kind,
         version.id,
-        decision.id,
+        manner.decision,
         target.hook_digest() if target else None,
-        None,
-        reason,
-        actor,
+        manner.ticket,
+        manner.reason,
+        manner.actor,
     )
     events = carry_out(
         registry,
         target or NOWHERE,
         attempt,
         version,
-        actor=actor,
-        first=origin_records(version.system, environment.name, actor) if generation == 1 else (),
+        actor=manner.actor,
+        first=origin_records(version.system, environment.name, manner.actor)
+        if generation == 1
+        else (),
         way_back=kept_way_back(registry, target, live) if target else None,
     )
     try:
@@ -162,6 +230,11 @@ def promote(
         raise _lost_race(registry, version, environment, generation, error) from error
     tell_each(events, tell or (lambda event: None), [taken])
     return Promoted(version, environment.name, generation, before, is_new=True)
+
+
+def _label(registry: Registry, version_id: str | None) -> str:
+    version = registry.versions.get(version_id or "")
+    return version.label if version else "another version"
 
 
 def _lost_race(
@@ -175,10 +248,9 @@ def _lost_race(
     winner = registry.releases.deployment(version.system, environment.name, generation)
     if winner is None or not isinstance(error, Refused):
         return error
-    other = registry.versions.get(winner.attempt.version or "")
     return StaleGeneration(
         f"{winner.attempt.actor} took generation {generation} of {environment.name} first, with "
-        f"{other.label if other else 'another version'} at {shown_time(winner.attempt.at)}; "
+        f"{_label(registry, winner.attempt.version)} at {shown_time(winner.attempt.at)}; "
         "nothing was changed",
         hint=f"`lockgate status`, then `lockgate gate {version.label} --to {environment.name}`",
     )
@@ -252,7 +324,8 @@ def damaged_files(registry: Registry, version: Version) -> list[str]:
     return damaged
 
 
-def _stands(registry: Registry, decision: Decision) -> Finding:
+def stands(registry: Registry, decision: Decision) -> Finding:
+    """Say whether a decision still counts."""
     again = "`lockgate gate` decides again on what is true now"
     moved = what_moved(registry, decision)
     when = shown_time(decision.expires_at)
@@ -263,13 +336,22 @@ def _stands(registry: Registry, decision: Decision) -> Finding:
     return Finding("decision stands", "pass", f"until {when}")
 
 
-def _approved(
+def approved(
     registry: Registry,
     decision: Decision,
     environment: Environment,
-    promoter: str,
+    barred: Mapping[str, str],
     signing: Signing | None,
 ) -> Finding:
+    """Say whether a decision has the approvals it needs, and nobody's no.
+
+    Args:
+        registry: Where the approvals are.
+        decision: The one they are about.
+        environment: From the applied policy; names the reviewers.
+        barred: Whose word does not count besides, each with why.
+        signing: Checks every signature again.
+    """
     needed = decision.approvals_needed
     approvals = registry.releases.approvals(decision.id)
     version = registry.versions.get(decision.version)
@@ -286,9 +368,8 @@ def _approved(
         )
     if needed == 0:
         return Finding("approval", "pass", "none needed")
-    barred = {promoter: "promotes it"}
     if version is not None:
-        barred |= barred_reviewers(registry, version, environment.name)
+        barred = {**barred, **barred_reviewers(registry, version, environment.name)}
     text = decision_text(decision, registry_id=registry.id, label=label, word="yes")
     counted = counting(registry, approvals, environment, text, barred=barred, signing=signing)
     names = ", ".join(
@@ -361,21 +442,32 @@ def _not_frozen(registry: Registry, environment: Environment) -> Finding:
     )
 
 
-def _not_held(registry: Registry, decision: Decision) -> Iterator[Finding]:
-    for hold in registry.releases.holds(decision.system, decision.environment):
+def _not_held(registry: Registry, system: str, environment: str) -> Iterator[Finding]:
+    for hold in registry.releases.holds(system, environment):
         yield Finding(
             "not held",
             "fail",
             f"held by {hold.actor} since {shown_time(hold.at)}: {hold.reason.splitlines()[0]}",
-            f"`lockgate lift {decision.environment} -m REASON` once it is safe",
+            f"`lockgate lift {environment} -m REASON` once it is safe",
         )
 
 
-def _not_quarantined(registry: Registry, decision: Decision) -> Iterator[Finding]:
-    version = registry.versions.get(decision.version)
-    if version is None:
-        return
-    for quarantine in registry.releases.quarantines(decision.system, definition=version.definition):
+def _glass_closed(registry: Registry, system: str, environment: str) -> Iterator[Finding]:
+    for broken in registry.upkeep.unclosed(system, environment):
+        attempt = broken.attempt
+        label = _label(registry, attempt.version)
+        yield Finding(
+            "break-glass closed",
+            "fail",
+            f"{attempt.actor} made {label} live ungated as generation {attempt.generation}, "
+            f"{shown_time(attempt.at)}, ticket {attempt.ticket}",
+            f"somebody else than {attempt.actor} runs `lockgate close {environment} -m REASON`",
+        )
+
+
+def not_quarantined(registry: Registry, version: Version) -> Iterator[Finding]:
+    """Give a finding for each quarantine of a version's definition."""
+    for quarantine in registry.releases.quarantines(version.system, definition=version.definition):
         yield Finding(
             "not quarantined",
             "fail",
@@ -384,8 +476,9 @@ def _not_quarantined(registry: Registry, decision: Decision) -> Iterator[Finding
         )
 
 
-def _way_back(registry: Registry, decision: Decision) -> Finding:
-    live = registry.releases.live(decision.system, decision.environment)
+def way_back_intact(registry: Registry, system: str, environment: str) -> Finding:
+    """Say whether what a later rollback would go to is there, byte for byte."""
+    live = gated_way_back(registry, registry.releases.live(system, environment))
     version = registry.versions.get(live.attempt.version or "") if live else None
     if version is None:
         return Finding("way back", "skipped", "the first promotion has nothing to go back to")

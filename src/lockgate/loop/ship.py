@@ -18,7 +18,7 @@ from lockgate.loop.change import change
 from lockgate.loop.deployment import DeployEvent
 from lockgate.loop.evaluate import Limits, OpenRunner, evaluate, open_run
 from lockgate.loop.gate import Gap, decide, gaps
-from lockgate.loop.promote import promote
+from lockgate.loop.promote import is_settled_on, promote
 from lockgate.loop.register import FindSecrets, Registered, register
 from lockgate.ports import Draft, Registry, Signing, Target
 
@@ -159,7 +159,7 @@ def travel(
     """
     environment = policy.environment(environment_name)
     live = registry.releases.live(version.system, environment_name)
-    if live is not None and live.attempt.version == version.id:
+    if live is not None and is_settled_on(live, version):
         yield ShipStep("promote", "skipped", environment_name, live)
         return
     yield from fill_gaps(registry, version, environment_name, policy, tools.open_runner, actor)

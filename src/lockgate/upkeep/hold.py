@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from lockgate.domain.release import Hold, Lift
 from lockgate.domain.version import Version
-from lockgate.errors import Refused, UsageMistake
+from lockgate.errors import Refused
 from lockgate.ports import Registry
+from lockgate.upkeep.words import checked_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def hold(registry: Registry, system: str, environment: str, *, reason: str, acto
             f"{environment} is held already: {standing[0].reason.splitlines()[0]}",
             hint=f"`lockgate lift {environment} -s {system} -m REASON` ends it",
         )
-    record = Hold(system, environment, _checked(reason), actor)
+    record = Hold(system, environment, checked_reason(reason), actor)
     with registry.write() as writing:
         return writing.append(record)
 
@@ -50,7 +51,7 @@ def lift_hold(
     standing = registry.releases.holds(system, environment)
     if not standing:
         raise Refused(f"{environment} is not held", hint=f"`lockgate status -s {system}`")
-    reason = _checked(reason)
+    reason = checked_reason(reason)
     with registry.write() as writing:
         for record in standing:
             writing.append(Lift(record.seq, reason, actor))
@@ -71,14 +72,8 @@ def lift_quarantine(
         raise Refused(
             f"{version.label} is not quarantined", hint=f"`lockgate show {version.label}`"
         )
-    reason = _checked(reason)
+    reason = checked_reason(reason)
     with registry.write() as writing:
         for record in standing:
             writing.append(Lift(record.seq, reason, actor))
     return [Lifted("quarantine", record.reason) for record in standing]
-
-
-def _checked(reason: str) -> str:
-    if not reason.strip():
-        raise UsageMistake("a reason is needed", hint="say why: -m REASON")
-    return reason.strip()
