@@ -584,6 +584,10 @@ class UpkeepQueries(Protocol):
         """Return break-glass promotions that went live and that nobody has closed, newest first."""
         ...
 
+    def ungated(self, system: str, environment: str) -> list[Deployment]:
+        """Return every break-glass promotion that went live, newest first."""
+        ...
+
     def closing(self, system: str, environment: str, generation: int) -> Closing | None:
         """Return what closed a break-glass promotion."""
         ...

@@ -114,6 +114,7 @@ def _answer(
             word, note, signer, Path(key) if key else None, _taken(take, text) if take else None
         )
         approval = _record(at, candidate, subject, said)
+        following = _following(at, subject, label)
     if as_json:
         emit(approval)
         return
@@ -121,10 +122,19 @@ def _answer(
     state = "pass" if word == "yes" else "fail"
     what = f"{label} to {environment}" if label else f"proposal {subject.id[:12]}"
     say(f"{mark(state)} {shown(approval.signer)} says {word} to {what}  ({how})")
-    if word == "yes" and isinstance(subject, Decision):
-        tell(f"next: `lockgate promote {label} --to {environment} -s {subject.system}`")
-    elif word == "yes" and isinstance(subject, Proposal):
-        tell(f"next: `lockgate {subject.kind} apply`")
+    if word == "yes":
+        tell(f"next: `{following}`")
+
+
+def _following(at: Desk, subject: Decision | Proposal, label: str) -> str:
+    """Return the command that a yes opens the way for."""
+    if isinstance(subject, Proposal):
+        return f"lockgate {subject.kind} apply"
+    from lockgate.upkeep.closing import open_glass
+
+    if open_glass(at.registry, subject.system, subject.environment, subject.version):
+        return f"lockgate close {subject.environment} -s {subject.system} -m REASON"
+    return f"lockgate promote {label} --to {subject.environment} -s {subject.system}"
 
 
 def _after_asking(word: str, subject: Decision | Proposal, label: str) -> str:

@@ -187,8 +187,8 @@ def close_command(
     if live is not None and live.is_ungated and live.attempt.generation in labels:
         label = labels[live.attempt.generation]
         tell(
-            f"{label} stays marked ungated, and is no way back; to have it live by the gate: "
-            f"`lockgate promote {label} --to {environment} -s {name}`"
+            f"next: `lockgate promote {label} --to {environment} -s {name}` has it live by the "
+            "gate; until then it is ungated, and no way back"
         )
     return 0
 

@@ -86,7 +86,7 @@ def deploy_check_command(
             }
         )
         return
-    ungated = "  UNGATED" if found.ungated else ""
+    ungated = ", UNGATED: somebody broke the glass, no gate let it in" if found.ungated else ""
     say(
         f"{mark('pass')} {found.label} may be deployed to {environment}: generation "
         f"{found.generation}, {found.kind}, {len(found.files) + len(found.executables)} files{ungated}"

@@ -24,12 +24,13 @@ from lockgate.cli.common import (
 from lockgate.cli.evaluate import choose_candidate
 from lockgate.cli.live import follow
 from lockgate.domain.policy import Environment
-from lockgate.domain.release import Decision, Deployment, Finding
+from lockgate.domain.release import Decision, Finding
 from lockgate.domain.version import Version
 from lockgate.loop.gate import decide, gaps
 from lockgate.loop.promote import is_settled_on, standing
 from lockgate.loop.ship import fill_gap
 from lockgate.shown import shown
+from lockgate.upkeep.closing import open_glass, retro
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 4}
 WAITING = 7
@@ -78,11 +79,9 @@ def gate_command(
             again=again,
         )
         live = at.registry.releases.live(name, environment)
-        broken = _open_glass(at, name, environment, candidate)
+        broken = open_glass(at.registry, name, environment, candidate.id)
         is_live = live is not None and is_settled_on(live, candidate)
         if broken is not None:
-            from lockgate.upkeep.closing import retro
-
             extra = retro(at.registry, broken.attempt, candidate, decision, target)
         else:
             # What is live already is not promoted again, so nothing else has to hold for it.
@@ -116,16 +115,6 @@ def _evaluate_live(at: Desk, candidate: Version, environment: str, jobs: int | N
         tell(f"{label} is live in {environment} and was never asked these cases: evaluating it now")
         last = follow(fill_gap(at.registry, gap, policy, opener, at.actor), label, None)
         tell(f"{label} on {gap.suite.name}: done, {last.done} answers")
-
-
-def _open_glass(at: Desk, system: str, environment: str, version: Version) -> Deployment | None:
-    """Return the break-glass by which a version is live, while nobody has closed it."""
-    live = at.registry.releases.live(system, environment)
-    if live is None or live.attempt.version != version.id or not live.is_ungated:
-        return None
-    attempt = live.attempt
-    closing = at.registry.upkeep.closing(system, environment, attempt.generation)
-    return live if closing is None else None
 
 
 def exit_code(decision: Decision, extra: list[Finding]) -> int:

@@ -78,7 +78,7 @@ def promote_command(
     if ticket is not None or yes:
         raise UsageMistake(
             "--ticket and --yes belong to --break-glass: a promotion by the gate asks nothing",
-            hint="leave them out, or see `lockgate promote --help`",
+            hint="leave them out",
         )
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)

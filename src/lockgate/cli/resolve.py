@@ -75,6 +75,7 @@ def body(resolved: Resolved) -> dict[str, Any]:
         "generation": resolved.generation,
         "stale": resolved.stale,
         "note": resolved.note,
+        "ungated": bool(resolved.receipt["ungated"]),
         "receipt": resolved.receipt,
     }
 
@@ -107,6 +108,8 @@ def _tell(resolved: Resolved) -> None:
     if resolved.stale is not None:
         _write(f"warning: {resolved.label} is kept, generation {resolved.generation}")
         _write(f"  - {resolved.stale}")
+    if resolved.receipt["ungated"]:
+        _write(f"note: {resolved.label} is ungated: somebody broke the glass for it")
     if resolved.note is not None:
         _write(f"note: {resolved.note}")
 

@@ -152,15 +152,26 @@ def _show_spans(view: VersionView, now: datetime) -> None:
     if not view.spans:
         say("  live        never")
         return
+    width = min(screen_width(), 100)
     for index, span in enumerate(view.spans):
         name = "live" if index == 0 else ""
         until = f"until {short_time(span.until, now)}" if span.until else "until now"
         state = "skipped" if span.until else "pass"
         word = "" if span.kind == "promote" else f", {span.kind}"
-        say(
-            f"  {name:<11} {mark(state)} {span.environment} since {short_time(span.since, now)} "
+        if span.is_ungated:
+            state, word = "inconclusive", f", UNGATED, ticket {span.ticket}"
+        text = (
+            f"{span.environment} since {short_time(span.since, now)} "
             f"{until}, generation {span.generation} by {span.actor}{word}"
         )
+        say(f"  {name:<11} {mark(state)} {shown(text)}")
+        if span.is_ungated:
+            closing = span.closing
+            closed = f"closed by {closing.actor}: {closing.reason}" if closing else "not closed yet"
+            say(f"  {'':<13} {cut(closed, width - 17)}")
+        for note in span.notes:
+            text = f"note {short_time(note.at, now)} {note.actor}: {note.text}"
+            say(f"  {'':<13} {cut(text, width - 17)}")
 
 
 def _show_component(component: ComponentView, width: int) -> None:

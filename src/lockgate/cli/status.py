@@ -176,6 +176,13 @@ def _show_places(page: Status, width: int) -> None:
             say(
                 f"{below}{mark('unknown')} unknown: {cut(place.open_attempt, width - len(below) - 12)}"
             )
+        for glass in place.unclosed:
+            attempt = glass.attempt
+            text = (
+                f"open break-glass: generation {attempt.generation} by {attempt.actor}, "
+                f"ticket {attempt.ticket}"
+            )
+            say(f"{below}{mark('fail')} {cut(text, width - len(below) - 3)}")
         for hold in place.holds:
             reason = cut(f"held by {hold.actor}: {hold.reason}", width - len(below) - 3)
             say(f"{below}{mark('fail')} {reason}")
@@ -186,11 +193,12 @@ def _state(page: Status, place: Place) -> tuple[str, str]:
         return "skipped", "nothing is live"
     past = page.now - place.since
     if place.is_quarantined:
-        return "fail", f"quarantined, live {ago(past)}"
+        ungated = "ungated, " if place.is_ungated else ""
+        return "fail", f"{ungated}quarantined, live {ago(past)}"
     verb = {"rollback": "rolled back", "break_glass": "ungated"}.get(place.kind or "", "changed")
     if past < _RECENT:
         return "inconclusive", f"{verb} {ago(past)} ago by {place.actor}"
-    if place.kind == "break_glass":
+    if place.is_ungated:
         return "inconclusive", f"ungated, live {ago(past)}"
     return "pass", f"live {ago(past)}, {place.actor}"
 
@@ -353,7 +361,8 @@ def show_why(answer: Why, now: datetime) -> None:
                 "closed",
                 f"by {closing.actor}, {shown_time(closing.at)}: {closing.reason}"
                 if closing
-                else "not yet: a second person has to",
+                else "not yet: promotions stop until somebody else runs "
+                f"`lockgate close {answer.environment} -s {answer.system} -m REASON`",
             )
         )
     rows += [

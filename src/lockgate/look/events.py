@@ -85,7 +85,8 @@ def recent_events(
     for decision in decisions[:limit]:
         found += _decided(registry, decision, labels)
     for history in histories:
-        found += [_deployed(deployment, labels) for deployment in history[:limit]]
+        for deployment in history[:limit]:
+            found += [_deployed(deployment, labels), *_said(registry, deployment)]
     found += [
         Event(h.at, f"held {h.environment}: {_line(h.reason)}", h.actor, h.seq)
         for h in registry.releases.holds(system)[:limit]
@@ -141,6 +142,28 @@ def _deployed(deployment: Deployment, labels: Labels) -> Event:
     if deployment.outcome != "live":
         text += f": {deployment.outcome or 'not settled'}"
     return Event(attempt.at, text, attempt.actor, attempt.seq)
+
+
+def _said(registry: Registry, deployment: Deployment) -> list[Event]:
+    """Return what was said about a deployment afterwards, and the end of a break-glass."""
+    attempt = deployment.attempt
+    key = (attempt.system, attempt.environment, attempt.generation)
+    found = [
+        Event(
+            note.at,
+            f"note on {attempt.environment} {attempt.generation}: {_line(note.text)}",
+            note.actor,
+            note.seq,
+        )
+        for note in registry.upkeep.notes(*key)
+    ]
+    closing = registry.upkeep.closing(*key) if deployment.is_ungated else None
+    if closing is not None:
+        text = f"closed the break-glass of {attempt.environment} {attempt.generation}"
+        found.append(
+            Event(closing.at, f"{text}: {_line(closing.reason)}", closing.actor, closing.seq)
+        )
+    return found
 
 
 def _line(text: str) -> str:

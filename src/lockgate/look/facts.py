@@ -71,6 +71,8 @@ class Situation(NamedTuple):
     """Definition digests."""
     open_runs: frozenset[str]
     """Version ids with a run that has not ended."""
+    ungated: frozenset[str]
+    """Version ids that somebody broke the glass for."""
 
 
 def yardstick(registry: Registry, system: str, policy: Policy | None) -> Yardstick | None:
@@ -175,6 +177,7 @@ def situation(registry: Registry, system: str, policy: Policy | None) -> Situati
     live: dict[str, list[str]] = {}
     back: Version | None = None
     was_live: set[str] = set()
+    ungated: set[str] = set()
     for environment in environments_of(registry, system, policy):
         deployments = registry.releases.deployments(system, environment, limit=FAR_BACK)
         now = registry.releases.live(system, environment)
@@ -187,12 +190,34 @@ def situation(registry: Registry, system: str, policy: Policy | None) -> Situati
             for found in deployments
             if found.outcome == "live" and found.attempt.version is not None
         }
+        ungated |= {
+            found.attempt.version
+            for found in registry.upkeep.ungated(system, environment)
+            if found.attempt.version is not None
+        }
     running = frozenset(record.run.version for record in registry.runs.open(system))
-    return Situation(live, back.id if back else None, frozenset(was_live), quarantined, running)
+    return Situation(
+        live,
+        back.id if back else None,
+        frozenset(was_live),
+        quarantined,
+        running,
+        frozenset(ungated),
+    )
 
 
 def state_of(registry: Registry, version: Version, score: Score | None, now: Situation) -> State:
-    """Return where a version stands, the most important thing first."""
+    """Return where a version stands, the most important thing first.
+
+    A version that somebody broke the glass for is marked so for ever.
+    """
+    state = _state_of(registry, version, score, now)
+    if version.id not in now.ungated:
+        return state
+    return State("inconclusive" if state.mark == "pass" else state.mark, f"{state.words}, ungated")
+
+
+def _state_of(registry: Registry, version: Version, score: Score | None, now: Situation) -> State:
     if version.id in now.live:
         first, *others = now.live[version.id]
         where = first.upper() + (f" +{len(others)}" if others else "")

@@ -16,7 +16,7 @@ from lockgate.domain.evidence import Answer, MetricSummary, RunRecord
 from lockgate.domain.policy import Policy
 from lockgate.domain.release import Approval, Decision, Deployment, Quarantine
 from lockgate.domain.suite import ScorerSpec, Suite
-from lockgate.domain.upkeep import Removal
+from lockgate.domain.upkeep import Closing, Note, Removal
 from lockgate.domain.version import Version
 from lockgate.errors import Refused, UsageMistake
 from lockgate.evals.judges import MISSING, at_path
@@ -116,6 +116,12 @@ class Span:
     since: datetime
     until: datetime | None
     """`None` while it is live."""
+    is_ungated: bool
+    """Whether somebody broke the glass for it."""
+    ticket: str | None
+    closing: Closing | None
+    """What ended that break-glass."""
+    notes: tuple[Note, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +206,7 @@ def show(registry: Registry, version: Version) -> VersionView:
             )
             for decision in registry.releases.decisions(version.system, version_id=version.id)
         ),
-        tuple(_spans(version, histories)),
+        tuple(_spans(registry, version, histories)),
         tuple(registry.releases.quarantines(version.system, definition=version.definition)),
         expiry_of(registry, version),
     )
@@ -258,7 +264,9 @@ def _sliced(registry: Registry, system: str, records: list[RunRecord]) -> Iterab
             yield Sliced(suite.name, info.digest, metric, tuple(found))
 
 
-def _spans(version: Version, histories: Mapping[str, Sequence[Deployment]]) -> list[Span]:
+def _spans(
+    registry: Registry, version: Version, histories: Mapping[str, Sequence[Deployment]]
+) -> list[Span]:
     found: list[Span] = []
     for environment, history in histories.items():
         until: datetime | None = None
@@ -267,8 +275,20 @@ def _spans(version: Version, histories: Mapping[str, Sequence[Deployment]]) -> l
                 continue
             attempt, since = deployment.attempt, recorded_at(deployment)
             if attempt.version == version.id:
+                key = (version.system, environment, attempt.generation)
                 found.append(
-                    Span(environment, attempt.generation, attempt.kind, attempt.actor, since, until)
+                    Span(
+                        environment,
+                        attempt.generation,
+                        attempt.kind,
+                        attempt.actor,
+                        since,
+                        until,
+                        deployment.is_ungated,
+                        attempt.ticket,
+                        registry.upkeep.closing(*key) if deployment.is_ungated else None,
+                        tuple(registry.upkeep.notes(*key)),
+                    )
                 )
             until = since
     return sorted(found, key=lambda span: span.since, reverse=True)

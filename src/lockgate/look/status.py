@@ -54,6 +54,10 @@ class Place(NamedTuple):
     open_attempt: str | None
     """Words about an attempt nobody knows the end of."""
     holds: tuple[Hold, ...]
+    is_ungated: bool
+    """Whether somebody broke the glass for what is live."""
+    unclosed: tuple[Deployment, ...]
+    """Break-glass promotions that stop all others until a second person closes them."""
 
 
 class LastChange(NamedTuple):
@@ -228,7 +232,12 @@ class _Look:
             version is not None and version.definition in self._quarantined,
             self._open_words(newest) if newest and newest.is_open else None,
             tuple(self._registry.releases.holds(self._system, name)),
+            live is not None and live.is_ungated,
+            tuple(self._unclosed(name)),
         )
+
+    def _unclosed(self, name: str) -> list[Deployment]:
+        return self._registry.upkeep.unclosed(self._system, name)
 
     def _version(self, deployment: Deployment | None) -> Version | None:
         if deployment is None or deployment.attempt.version is None:
@@ -448,6 +457,9 @@ class _Look:
     ) -> str | None:
         if newest is None:
             return "lockgate register -m REASON"
+        for name in self._histories:
+            if self._unclosed(name):
+                return f"lockgate close {name}{self._flag} -m REASON"
         if not self._registry.applied.suites(self._system):
             return "lockgate suite apply"
         if open_runs and open_runs[0].command:

@@ -166,7 +166,7 @@ def _decided_by(registry: Registry, found: Deployment, version: Version) -> Depl
     if found.attempt.decision is not None:
         return found
     attempt = found.attempt
-    if attempt.kind == "break_glass":
+    if found.is_ungated:
         return None
     return registry.releases.promoted(attempt.system, attempt.environment, version.definition)
 

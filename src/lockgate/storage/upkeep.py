@@ -56,13 +56,23 @@ class Upkeep:
 
     def unclosed(self, system: str, environment: str) -> list[Deployment]:
         """Return break-glass promotions that went live and that nobody has closed, newest first."""
+        return self._broken(
+            system,
+            environment,
+            "AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.system = a.system "
+            " AND c.environment = a.environment AND c.generation = a.generation) ",
+        )
+
+    def ungated(self, system: str, environment: str) -> list[Deployment]:
+        """Return every break-glass promotion that went live, newest first."""
+        return self._broken(system, environment, "")
+
+    def _broken(self, system: str, environment: str, more: str) -> list[Deployment]:
         rows = self._rows(
             "SELECT a.*, s.outcome AS s_outcome, s.at AS s_at FROM attempt a JOIN settlement s "
             "ON s.system = a.system AND s.environment = a.environment "
             " AND s.generation = a.generation AND s.outcome = 'live' "
-            "WHERE a.system = ? AND a.environment = ? AND a.kind = 'break_glass' "
-            "AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.system = a.system "
-            " AND c.environment = a.environment AND c.generation = a.generation) "
+            f"WHERE a.system = ? AND a.environment = ? AND a.kind = 'break_glass' {more}"
             "ORDER BY a.generation DESC",
             (system, environment),
         )

@@ -119,6 +119,17 @@ def close(
     return Closed(environment.name, tuple(closings), tuple(remaining))
 
 
+def open_glass(
+    registry: Registry, system: str, environment: str, version_id: str
+) -> Deployment | None:
+    """Return the break-glass by which a version is live, while nobody has closed it."""
+    live = registry.releases.live(system, environment)
+    if live is None or live.attempt.version != version_id or not live.is_ungated:
+        return None
+    closing = registry.upkeep.closing(system, environment, live.attempt.generation)
+    return live if closing is None else None
+
+
 def lacking(
     registry: Registry,
     attempt: Attempt,
