@@ -156,6 +156,15 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
     for line in (*way_back.strip().splitlines(), "lockgate settle production"):
         shell(line, cwd=desk)
         ran.add(line)
+    prompt.write_text(prompt.read_text() + "whose\n")
+    shell("lockgate register -C systems/first-system -m 'at night'", cwd=desk)
+    glass = "lockgate promote v3 --to production --break-glass --ticket OPS-7 -m REASON"
+    shell(f"{glass} --yes", cwd=desk)
+    shell("lockgate rollback production --yes", cwd=desk)
+    close = "lockgate close production -m REASON"
+    shell(f"LOCKGATE_ACTOR=second {close}", cwd=desk)
+    shell("lockgate note 3 -m TEXT", cwd=desk)
+    ran |= {glass, close, "lockgate note 3 -m TEXT"}
     elsewhere = {"lockgate resolve support-desk production", "lockgate deploy-check production"}
     elsewhere |= {'lockgate deploy-check production --receipt "$LOCKGATE_RECEIPT"'}  # a hook's
     elsewhere |= {"lockgate resolve"}  # named in the table of benchmarks

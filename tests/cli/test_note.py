@@ -12,7 +12,7 @@ def test_a_note_is_read_where_the_deployment_is(busy: Desk) -> None:
     said = busy.done("note", "1", "-s", "desk", "-e", "production", "-m", HOSTILE)
     assert said.out.startswith("✔ noted on generation 1 of production: \\x1b[2Jgone \\u202etxt.exe")
     why = busy.done("why", "production", "-s", "desk").out
-    assert "note" in why and "ml-team: \\x1b[2Jgone" in " ".join(why.split())
+    assert "  note       \\x1b[2Jgone" in why and "(ml-team, " in " ".join(why.split())
     show = busy.done("show", "v1", "-s", "desk").out
     assert "ml-team: \\x1b[2Jgone" in show
     status = busy.done("status", "-s", "desk").out

@@ -365,7 +365,7 @@ def test_why_names_what_came_in_past_the_gate(
     how = "  how        ungated: oncall broke the glass, after v2; no gate let it in\n"
     assert how in out
     assert "  ticket     INC-7\n" in out
-    assert "  closed     not yet: a second person has to\n" in out
+    assert "`lockgate close production -s support-desk -m REASON`" in out
     assert out.rstrip().endswith("none: no gate let it in")
     settle(registry, take(registry, second, kind="rollback", reason="up again"))
     clock.move(minutes=1)

@@ -187,11 +187,24 @@ def wrapped(text: str, width: int, *, items: bool = False) -> list[str]:
 
 
 def confirmed(question: str) -> bool:
-    """Ask a person at the terminal for the key `y`; anything else is a no."""
-    click.echo(f"{question} press y, anything else cancels: ", nl=False, err=True)
-    answer = click.getchar()
+    """Ask a person at the terminal for the key `y`; anything else is a no.
+
+    What was typed before the question is no answer; what is typed once it stands there is never
+    lost, which `click.getchar` does not promise.
+    """
+    import termios
+    import tty
+
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setcbreak(descriptor, termios.TCSAFLUSH)
+        click.echo(f"{question} press y, anything else cancels: ", nl=False, err=True)
+        answer = os.read(descriptor, 1)
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
     click.echo("", err=True)
-    return answer in ("y", "Y")
+    return answer in (b"y", b"Y")
 
 
 def say(text: str = "", *, bold: bool = False, dim: bool = False) -> None:
