@@ -267,6 +267,10 @@ class Target(Protocol):
         """Have a receipt's definition stand whole in its folder; safe to repeat."""
         ...
 
+    def folder_problems(self, receipt: Receipt) -> Sequence[str]:
+        """Hash the folder a receipt names, whole; empty when every byte is as it says."""
+        ...
+
     def stage(self, receipt: Receipt) -> None:
         """Write the receipt of an attempt that is under way; safe to repeat."""
         ...
@@ -460,6 +464,10 @@ class ReleaseQueries(Protocol):
         """Return the deployment that is live."""
         ...
 
+    def live_release(self, system: str, environment: str) -> Deployment | None:
+        """Return the newest deployment that went live and is no rehearsal."""
+        ...
+
     def live_before(self, system: str, environment: str, generation: int) -> Deployment | None:
         """Return the deployment that was live just before a generation was taken."""
         ...
@@ -596,6 +604,10 @@ class UpkeepQueries(Protocol):
         self, system: str, environment: str | None = None, *, limit: int = 50
     ) -> list[Rehearsal]:
         """Return rehearsals, newest first."""
+        ...
+
+    def unrecorded(self, system: str, environment: str) -> list[Deployment]:
+        """Return rehearsals that were live and whose end nobody has recorded, newest first."""
         ...
 
     def reviews(self, system: str, *, limit: int = 50) -> list[Review]:

@@ -91,6 +91,8 @@ def _decision_request(registry: Registry, policy: Policy, decision: Decision) ->
     if given >= decision.approvals_needed or any(a.word == "no" for a in approvals):
         return None
     version = registry.versions.get(decision.version)
+    if version is not None and version.track == "rehearsal":
+        return None  # it is never promoted, whatever the gate says
     label = version.label if version else decision.version[:8]
     return Request(
         decision.id,

@@ -68,6 +68,10 @@ class Nowhere:
     ) -> None:
         """Nothing is written."""
 
+    def folder_problems(self, receipt: Receipt) -> Sequence[str]:
+        """There is no folder."""
+        return ()
+
     def stage(self, receipt: Receipt) -> None:
         """Nothing is written."""
 

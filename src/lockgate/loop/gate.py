@@ -6,6 +6,8 @@
 - What is required elsewhere must have been promoted there, with this very definition.
 - An open question blocks, asks for a reviewer, or is allowed: the policy says which.
 - A decision that still stands is returned as it is, so that neither a yes nor a no is lost.
+- A rehearsal is judged as the environment it protects would judge it, against what it took the
+  place of; while one is live nothing else is compared with it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from lockgate.domain.release import Decision, DecisionRun, Deployment, Finding, 
 from lockgate.domain.version import Version
 from lockgate.errors import Refused
 from lockgate.evals.verdict import Baseline, judge
-from lockgate.loop.standing import check_policy, why_not_standing
+from lockgate.loop.standing import check_no_rehearsal, check_policy, why_not_standing
 from lockgate.ports import Registry
 
 
@@ -40,12 +42,21 @@ class _Case:
     registry: Registry
     version: Version
     environment: Environment
+    judged_as: Environment
+    """Whose rules and reviewers count: of a rehearsal those of the environment that is protected."""
     rules: SystemRules | None
     suites: dict[str, SuiteInfo]
     """The applied suites that count here, by name."""
     live: Deployment | None
     live_version: Version | None
     reverting: str | None
+
+
+def asked_of_rehearsals(
+    registry: Registry, system: str, environment_name: str, policy: Policy
+) -> dict[str, SuiteInfo]:
+    """Return the applied suites, by name, on which a rehearsal version is judged."""
+    return _asked(registry, system, policy.judged_as(environment_name).rules_for(system))
 
 
 def gaps(registry: Registry, version: Version, environment_name: str, policy: Policy) -> list[Gap]:
@@ -163,15 +174,25 @@ def _case(
     environment = policy.environment(environment_name)
     judged_as = policy.judged_as(environment_name) if version.track == "rehearsal" else environment
     rules = judged_as.rules_for(version.system)
-    applied = registry.applied.suites(version.system)
-    if rules is not None and rules.rules:
-        named = {rule.suite for rule in rules.rules}
-        applied = {name: suite for name, suite in applied.items() if name in named}
-    live = registry.releases.live(version.system, environment_name)
+    applied = _asked(registry, version.system, rules)
+    find_live = registry.releases.live
+    if version.track == "rehearsal":
+        find_live = registry.releases.live_release
+    live = find_live(version.system, environment_name)
     live_version = None
     if live is not None and live.attempt.version is not None:
         live_version = registry.versions.get(live.attempt.version)
-    return _Case(registry, version, environment, rules, applied, live, live_version, reverting)
+    return _Case(
+        registry, version, environment, judged_as, rules, applied, live, live_version, reverting
+    )
+
+
+def _asked(registry: Registry, system: str, rules: SystemRules | None) -> dict[str, SuiteInfo]:
+    applied = registry.applied.suites(system)
+    if rules is None or not rules.rules:
+        return applied
+    named = {rule.suite for rule in rules.rules}
+    return {name: suite for name, suite in applied.items() if name in named}
 
 
 def _rules(case: _Case) -> tuple[Rule, ...]:
@@ -190,6 +211,8 @@ def _check_track(case: _Case) -> None:
             f"`{label}` is a rehearsal: `{case.environment.name}` takes none",
             hint="rehearse where the policy says `rehearsal = true`",
         )
+    if case.version.track == "release":
+        check_no_rehearsal(case.registry, case.version.system, case.environment.name)
 
 
 def _check_evaluated(case: _Case) -> None:
@@ -298,6 +321,8 @@ def _contains_live(case: _Case) -> Finding:
 
 
 def _required(case: _Case) -> Iterator[Finding]:
+    if case.version.track == "rehearsal":
+        return  # it is never promoted anywhere: that must not be why it is refused
     for name in case.environment.requires:
         deployment = case.registry.releases.promoted(
             case.version.system, name, case.version.definition
@@ -377,8 +402,9 @@ def _suite_findings(
 
 def _outcome(case: _Case, findings: list[Finding]) -> tuple[str, bool, int]:
     """Return outcome, whether it can be promoted, and how many approvals that needs."""
+    needed = max(case.environment.approvals, case.judged_as.approvals)
     if any(finding.outcome == "fail" for finding in findings):
-        return "fail", False, case.environment.approvals
+        return "fail", False, needed
     asked = {
         handling
         for finding in findings
@@ -386,10 +412,10 @@ def _outcome(case: _Case, findings: list[Finding]) -> tuple[str, bool, int]:
         for handling in _handlings(case, finding)
     }
     if not asked - {"allow"}:
-        return "pass", True, case.environment.approvals
-    if "block" in asked or not case.environment.reviewers:
-        return "inconclusive", False, case.environment.approvals
-    return "inconclusive", True, max(case.environment.approvals, 1)
+        return "pass", True, needed
+    if "block" in asked or not case.judged_as.reviewers:
+        return "inconclusive", False, needed
+    return "inconclusive", True, max(needed, 1)
 
 
 def _handlings(case: _Case, finding: Finding) -> set[str]:

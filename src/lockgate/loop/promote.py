@@ -7,6 +7,7 @@
 - The generation is taken before anything is touched; of two racers one is told who won.
 - A break-glass promotion stops all others there until a second person has closed it.
 - What is live already stays as it is; what is live ungated may be promoted by the gate after all.
+- While a rehearsal is live there, nothing is promoted.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from lockgate.loop.standing import (
     NOBODY_LEFT,
     barred_reviewers,
     check_environment,
+    check_no_rehearsal,
     counting,
     is_expired,
     what_moved,
@@ -193,6 +195,7 @@ def make_live(
     # Looked at before anything is checked: whoever comes in between takes the very generation
     # that is asked for below, and can be named.
     newest = registry.releases.newest(version.system, environment.name)
+    check_no_rehearsal(registry, version.system, environment.name)
     check()
     if newest is not None and newest.is_open:
         raise Refused(
@@ -265,6 +268,11 @@ def _check(
     signing: Signing | None,
 ) -> None:
     check_environment(registry, environment)
+    if version.track == "rehearsal":
+        raise Refused(
+            f"{version.label} is a rehearsal: it is never promoted",
+            hint=f"`lockgate rehearse {environment.name}` deploys one and takes it back",
+        )
     if (decision.version, decision.environment) != (version.id, environment.name):
         raise Refused(
             f"decision `{decision.id}` is not about {version.label} and {environment.name}",

@@ -8,6 +8,7 @@
   keeping them is recorded.
 - A winner is registered as a release with the experiment as its parent, from the registry itself.
 - Contents of an experiment that expired come back with the same bytes.
+- A rehearsal is made from the live version's own bytes in the registry, so it holds no new secret.
 - Either everything is stored, or nothing is; nobody else waits while large files are copied.
 """
 
@@ -152,6 +153,37 @@ def register_from(
     prompt = _stored_prompt_text(registry, definition)
     with registry.write() as writing:
         return _record(registry, writing, new, source, definition, prompt)
+
+
+def register_rehearsal(
+    registry: Registry,
+    live: Version,
+    definition: Definition,
+    contents: Mapping[str, bytes],
+    *,
+    reason: str,
+    actor: str,
+) -> Registered:
+    """Register a deliberately worse definition of what is live, on the track for rehearsals.
+
+    Args:
+        registry: Where both are recorded.
+        live: What it was made from, and its parent.
+        definition: The worse definition.
+        contents: The bytes it does not share with its parent, by digest.
+        reason: What was done to it.
+        actor: Who rehearses.
+    """
+    known = _known(registry, live.system, definition, live, "rehearsal")
+    if known is not None:
+        return known
+    reason = _checked_reason(reason)
+    new = _version(live.system, definition, live, "rehearsal", live.owner, actor, reason)
+    with registry.write() as writing:
+        for digest, data in contents.items():
+            writing.put_file(partial(BytesIO, data), digest, len(data))
+        prompt = _stored_prompt_text(registry, definition)
+        return _record(registry, writing, new, live, definition, prompt)
 
 
 def _version(

@@ -1,6 +1,7 @@
 """Whether what a step was handed still counts: the one place that says so.
 
 - A decision stands until it expires or until anything it rests on moves.
+- While a rehearsal is live somewhere, nothing is decided or promoted there.
 - A policy counts only as it is applied; one that was read before it changed does not.
 - An approval counts when its signer is a reviewer of the applied policy, is not barred, and either
   signed with a key that the applied signers file holds, or may claim a name.
@@ -60,6 +61,33 @@ def check_environment(registry: Registry, environment: Environment) -> None:
             f"the policy of {environment.name} changed meanwhile; nothing was done",
             hint=f"`lockgate gate VERSION --to {environment.name}` decides by what counts now",
         )
+
+
+def check_no_rehearsal(registry: Registry, system: str, environment_name: str) -> None:
+    """Refuse while a rehearsal is live or under way, or is being taken back.
+
+    Raises:
+        Refused: It names the rehearsal, and what ends it.
+    """
+    live = registry.releases.live(system, environment_name)
+    newest = registry.releases.newest(system, environment_name)
+    found = live if live is not None and live.attempt.kind == "rehearsal" else None
+    if found is None and newest is not None and newest.is_open:
+        found = newest if newest.attempt.kind in ("rehearsal", "revert") else None
+    if found is None:
+        return
+    version = registry.versions.get(found.attempt.version or "")
+    label = version.label if version else "a version"
+    what = f"the rehearsal {label} is" if found.attempt.kind == "rehearsal" else "a rehearsal is"
+    state = "live in" if found is live else "under way in"
+    if found.attempt.kind == "revert":
+        state = "being taken back from"
+    raise Refused(
+        f"{what} {state} {environment_name}, by {found.attempt.actor} since "
+        f"{shown_time(found.attempt.at)}; nothing else goes there meanwhile",
+        hint=f"wait for it; if it was cut off, `lockgate rehearse {environment_name} -s {system}` "
+        "takes it back first",
+    )
 
 
 def is_expired(registry: Registry, decision: Decision) -> bool:

@@ -68,6 +68,18 @@ class Releases:
         )
         return self._deployment(rows[0]) if rows else None
 
+    def live_release(self, system: str, environment: str) -> Deployment | None:
+        """Return the newest deployment that went live and is no rehearsal.
+
+        It is what is live, or while a rehearsal is live what that one took the place of.
+        """
+        rows = self._rows(
+            f"{_DEPLOYMENT} WHERE s.system = ? AND s.environment = ? AND s.outcome = 'live' "
+            "AND a.kind <> 'rehearsal' ORDER BY s.generation DESC LIMIT 1",
+            (system, environment),
+        )
+        return self._deployment(rows[0]) if rows else None
+
     def newest(self, system: str, environment: str) -> Deployment | None:
         """Return the newest deployment, live, failed or open; `None` before the first."""
         rows = self.deployments(system, environment, limit=1)
@@ -208,9 +220,17 @@ class Releases:
         ).fetchone()[0]
         if moved is not None:
             return str(moved)
-        live = self.live(decision.system, decision.environment)
+        live = self._compared(decision)
         generation = live.attempt.generation if live else 0
         return "something else is live now" if generation != decision.baseline_generation else None
+
+    def _compared(self, decision: Decision) -> Deployment | None:
+        """Return what a decision about this version would be compared with now."""
+        track = self._connection.execute(
+            "SELECT track FROM version WHERE id = ?", (decision.version,)
+        ).fetchone()
+        find = self.live_release if track == ("rehearsal",) else self.live
+        return find(decision.system, decision.environment)
 
     def approvals(self, subject: str) -> list[Approval]:
         """Return what reviewers said to a decision or proposal, oldest first."""

@@ -76,14 +76,7 @@ class Upkeep:
             "ORDER BY a.generation DESC",
             (system, environment),
         )
-        return [
-            Deployment(
-                build(Attempt, row, self._objects.read),
-                row["s_outcome"],
-                parse_instant(row["s_at"]),
-            )
-            for row in rows
-        ]
+        return [self._deployment(row) for row in rows]
 
     def closing(self, system: str, environment: str, generation: int) -> Closing | None:
         """Return what closed a break-glass promotion."""
@@ -103,6 +96,27 @@ class Upkeep:
             (system, environment, environment, min(limit, _MOST)),
         )
         return [build(Rehearsal, row, self._objects.read) for row in rows]
+
+    def unrecorded(self, system: str, environment: str) -> list[Deployment]:
+        """Return rehearsals that were live and whose end nobody has recorded, newest first."""
+        rows = self._rows(
+            "SELECT a.*, s.outcome AS s_outcome, s.at AS s_at FROM attempt a JOIN settlement s "
+            "ON s.system = a.system AND s.environment = a.environment "
+            " AND s.generation = a.generation AND s.outcome = 'live' "
+            "WHERE a.system = ? AND a.environment = ? AND a.kind = 'rehearsal' "
+            "AND NOT EXISTS (SELECT 1 FROM rehearsal r WHERE r.system = a.system "
+            " AND r.environment = a.environment AND r.generation = a.generation) "
+            "ORDER BY a.generation DESC",
+            (system, environment),
+        )
+        return [self._deployment(row) for row in rows]
+
+    def _deployment(self, row: dict[str, Any]) -> Deployment:
+        return Deployment(
+            build(Attempt, row, self._objects.read),
+            row["s_outcome"],
+            parse_instant(row["s_at"]),
+        )
 
     def reviews(self, system: str, *, limit: int = 50) -> list[Review]:
         """Return reviews, newest first."""
