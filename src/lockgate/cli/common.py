@@ -33,8 +33,8 @@ SYSTEM = "lockgate.system"
 """Where a command that takes no -s notes in click's context which system it tells about."""
 _SYSTEM_COMMAND = re.compile(
     "`lockgate (?:change|register|evaluate|gate|promote|ship|approve|reject|rollback|settle|hold"
-    "|lift|note|close|ready|report|expire|review|status|log|tree|search|show|diff|why|handoff"
-    "|definition|evidence) [^`]*`"
+    "|lift|note|close|ready|report|expire|review|rehearse|recheck|status|log|tree|search|show"
+    "|diff|why|handoff|definition|evidence) [^`]*`"
 )
 _GLUE = "\x00"
 """Stands for a space that no line is broken at; `shown()` leaves none of its own."""

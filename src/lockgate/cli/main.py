@@ -56,6 +56,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "evidence": ("evidence", "Write what is known about a version, checkable offline."),
     },
     "Upkeep": {
+        "rehearse": ("rehearse", "See whether the gate notices a version made worse on purpose."),
         "review": ("review", "Ask whether gate, definition and way back still hold."),
         "expire": ("expire", "Remove the contents of old experiments; records stay."),
     },

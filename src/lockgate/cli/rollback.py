@@ -29,6 +29,7 @@ from lockgate.domain.times import ago
 from lockgate.errors import UsageMistake
 from lockgate.loop.deployment import DeployEvent, tell_each
 from lockgate.shown import shown
+from lockgate.upkeep.restore import unfinished
 from lockgate.upkeep.rollback import WayBack, find_way_back, roll_back
 from lockgate.upkeep.settle import Settled, settle
 
@@ -58,11 +59,16 @@ def rollback_command(
 
     Needs no eval and no approval; a freeze or a hold never blocks it. What is left is quarantined
     and the environment held, so that nothing undoes it by accident. A promotion under way is
-    stopped. Without a terminal it needs --yes.
+    stopped. A rehearsal is taken back: nothing is quarantined or held for it. Without a terminal it
+    needs --yes.
     """
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
         settings = _environment(at, environment)
+        if target_version is None and _ended_rehearsal(
+            at, name, settings, yes=yes, as_json=as_json, forced=True
+        ):
+            return
         wanted = (
             wiring.choose_version(at.registry, name, target_version) if target_version else None
         )
@@ -107,6 +113,37 @@ def rollback_command(
         tell(
             f"wrong call? `lockgate lift {left} -s {name} -m REASON`, then roll back with --to {left}"
         )
+
+
+def _ended_rehearsal(
+    at: Desk,
+    system: str,
+    environment: Environment,
+    *,
+    yes: bool,
+    as_json: bool,
+    forced: bool = False,
+) -> bool:
+    """Put back what was live before a rehearsal that is not over; tell whether there was one."""
+    place = wiring.target(at.root, system, environment)
+    found = unfinished(at.registry, system, environment.name, place)
+    if found is None or found.is_back:
+        return False
+    from lockgate.cli.rehearse import take_back
+
+    restored = take_back(at, found, place, yes=yes, as_json=as_json, forced=forced)
+    if as_json:
+        emit(
+            {
+                "environment": environment.name,
+                "from": found.worse.label,
+                "to": restored.version.label,
+                "generation": restored.generation,
+                "kind": "revert",
+                "took_s": round(restored.took_s, 3),
+            }
+        )
+    return True
 
 
 def _environment(at: Desk, name: str) -> Environment:
@@ -173,11 +210,14 @@ def settle_command(
 ) -> None:
     """Find out how an attempt that was cut off ended, and finish it. Safe to repeat.
 
-    Exit code 4 when nobody can tell: the message then says how to make it certain.
+    A rehearsal that was cut off is taken back. Exit code 4 when nobody can tell: the message then says how to make it certain.
     """
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
-        place = wiring.target(at.root, name, _environment(at, environment))
+        settings = _environment(at, environment)
+        if _ended_rehearsal(at, name, settings, yes=True, as_json=as_json):
+            return
+        place = wiring.target(at.root, name, settings)
         found: list[Settled] = []
 
         def hear(event: DeployEvent | Settled) -> None:

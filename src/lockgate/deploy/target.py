@@ -100,6 +100,10 @@ class EnvironmentTarget:
                 receipt, definition, open_content, budget_bytes=HASHED_AT_ONCE_BYTES
             )
 
+    def folder_problems(self, receipt: Receipt) -> list[str]:
+        """Hash the folder a receipt names, whole; empty when every byte is as it says."""
+        return self.publisher.verify_folder(receipt) if self.publisher else []
+
     def stage(self, receipt: Receipt) -> None:
         """Write the receipt of an attempt that is under way; safe to repeat."""
         if self.publisher:

@@ -80,7 +80,7 @@ def find_way_back(
     found: tuple[Version, Deployment] | None = None
     skipped: list[tuple[str, str]] = []
     seen = {leaving.id}
-    for deployment in _promotions(registry, system, environment, live.attempt.generation):
+    for deployment in _candidates(registry, live, to):
         version = registry.versions.get(deployment.attempt.version or "")
         if version is None or version.id in seen:
             continue
@@ -99,6 +99,15 @@ def find_way_back(
     return WayBack(
         system, environment, leaving, live, found[0], found[1], tuple(skipped), open_attempt
     )
+
+
+def _candidates(registry: Registry, live: Deployment, to: Version | None) -> Iterator[Deployment]:
+    """Give where a rollback may go, nearest first: from a rehearsal, back to what it replaced."""
+    attempt = live.attempt
+    before = registry.releases.live_release(attempt.system, attempt.environment)
+    if attempt.kind == "rehearsal" and to is None and before is not None:
+        yield before
+    yield from _promotions(registry, attempt.system, attempt.environment, attempt.generation)
 
 
 def _promotions(
@@ -121,9 +130,14 @@ def _problem(
     """Say why a version is no target, or `None` when it is one."""
     if version.definition == leaving.definition:
         return f"it is the same definition as {leaving.label}"
-    if registry.releases.quarantines(version.system, definition=version.definition):
+    # What a rehearsal took the place of is put back whatever was said of it.
+    was_live = leaving.track == "rehearsal" and version.id == leaving.parent
+    if not was_live and registry.releases.quarantines(
+        version.system, definition=version.definition
+    ):
         return "its definition is quarantined"
-    if not is_explicit and registry.releases.was_left(version.system, environment, version.id):
+    is_free = is_explicit or was_live
+    if not is_free and registry.releases.was_left(version.system, environment, version.id):
         return "it was itself left by a rollback"
     damaged = damaged_files(registry, version)
     return f"it is not intact: {damaged[0]}" if damaged else None
