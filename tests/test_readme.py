@@ -119,6 +119,7 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
         "lockgate suite apply",
         "lockgate status",
         "lockgate log",
+        "lockgate log --all",
         "lockgate tree",
         "lockgate show v2",
         "lockgate show v2 --definition | sha256sum",
@@ -152,6 +153,9 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
     for line in (ask, sign, take, "lockgate promote v2 --to production"):
         shell(line, cwd=desk)
         ran.add(line)
+    upkeep = next(block for block in blocks("sh") if "lockgate review" in block)
+    for line in upkeep.strip().splitlines():
+        shell(f"{line} || test $? = 1", cwd=desk)  # a review has something to say here
     way_back = next(block for block in blocks("sh") if "lockgate rollback" in block)
     for line in (*way_back.strip().splitlines(), "lockgate settle production"):
         shell(line, cwd=desk)

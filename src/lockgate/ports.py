@@ -416,6 +416,10 @@ class VersionQueries(Protocol):
         """Return versions whose label, owner, reason or prompt hold all words of a text."""
         ...
 
+    def matched(self, versions: Collection[Version], text: str) -> dict[str, tuple[str, ...]]:
+        """Return where versions that were found hold a word: `label`, `owner`, `reason`, `prompt`."""
+        ...
+
 
 class RunQueries(Protocol):
     """Looks at runs and answers."""

@@ -596,6 +596,42 @@ def policy_state(root: Path, registry: Registry) -> tuple[str, list[str]]:
     return "differs from what is applied", []
 
 
+def policy_apart(root: Path, registry: Registry, policy: Policy | None) -> list[str]:
+    """Return what of the policy's files has other bytes than what is applied, a sentence each.
+
+    Nothing is read but bytes, so that the commands that people call most can afford it. That a
+    file is missing is no difference: it may be kept elsewhere.
+    """
+    from lockgate.canonical import digest_bytes
+
+    applied = registry.applied.policy()
+    if applied is None:
+        return []
+    wanted = {"policy.toml": applied.policy}
+    for environment in policy.environments.values() if policy else ():
+        if environment.signers is not None and environment.signers_digest is not None:
+            wanted[environment.signers] = environment.signers_digest
+    found = []
+    for name, digest in wanted.items():
+        with contextlib.suppress(OSError):
+            if digest_bytes((root / name).read_bytes()) != digest:
+                found.append(f"`{name}` differs from what is applied")
+    return found
+
+
+def unapplied(root: Path, registry: Registry, system: str, policy: Policy | None) -> list[str]:
+    """Return what of the files that judge a system differs from what is applied, a sentence each."""
+    states = suite_states(root, registry, system)
+    return [
+        *policy_apart(root, registry, policy),
+        *(
+            f"suite `{row['name']}` differs from what is applied"
+            for row in states
+            if row["file"] == "differs"
+        ),
+    ]
+
+
 def signers_files(root: Path, policy: Policy | None) -> dict[str, str | None]:
     """Return each signers file of a policy with the digest of its bytes; `None` when it is gone."""
     from lockgate.canonical import digest_bytes

@@ -238,7 +238,9 @@ class Desk:
 
     def labels(self, system: str = "desk") -> list[str]:
         """Return the labels of a system's versions, newest first."""
-        return [row["label"] for row in self("log", "-s", system, "--json").json["versions"]]
+        return [
+            row["label"] for row in self("log", "--all", "-s", system, "--json").json["versions"]
+        ]
 
 
 def environment(**changes: str | None) -> dict[str, str]:

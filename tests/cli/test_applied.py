@@ -164,3 +164,18 @@ def test_a_suite_that_does_not_exist(new: Desk) -> None:
     assert said.code == 2
     assert said.err.startswith("error: ") and "nosuch" in said.err
     assert new.state() == before
+
+
+def test_the_gate_says_that_a_file_is_not_applied(busy: Desk) -> None:
+    """It decides by what is applied, and whoever edited a file hears of it."""
+    busy.edit("policy.toml", 'max_age = "7d"', 'max_age = "6d"')
+    cases = busy.root / "suites" / "desk.jsonl"
+    cases.write_text("".join(cases.read_text().splitlines(keepends=True)[:-1]))
+    said = busy("gate", "v2", "--to", "production", "-s", "desk")
+    assert said.code == 7
+    assert said.err.startswith(
+        "note: `policy.toml` differs from what is applied; the gate decides by what is applied: "
+        "`lockgate policy`\n"
+        "note: suite `desk` differs from what is applied; the gate decides by what is applied: "
+        "`lockgate suite`\n"
+    )

@@ -45,7 +45,7 @@ def test_log_has_a_line_for_each_version(
 ) -> None:
     """Label, score, change against the parent, state, time, owner and first line of the reason."""
     story(registry, clock)
-    said = lockgate("log")
+    said = lockgate("log", "--all")
     assert (said.code, said.err) == (0, "")
     assert (
         said.out
@@ -58,6 +58,50 @@ v2   .900   +.150  ✔ PRODUCTION +1  08-22 09:00  support-ml  few-shot refunds�
 v1   .750       -  ✔ way back       08-21 09:00  support-ml  first version
 """
     )
+
+
+def test_log_lists_releases_and_names_what_it_leaves_out(
+    registry: Registry, clock: FixedClock, lockgate: Lockgate
+) -> None:
+    """Experiments do not clutter the history of releases; one option lists every track."""
+    story(registry, clock)
+    said = lockgate("log")
+    assert [line.split()[0] for line in said.out.splitlines()[1:]] == ["v4", "v3", "v2", "v1"]
+    assert said.err == "experiments are left out: `lockgate log --all -s support-desk`\n"
+    value = lockgate("log", "--json").json
+    assert {version["track"] for version in value["versions"]} == {"release"}
+    said = lockgate("log", "--all", "--limit", "2")
+    assert "`lockgate log --all --before v3 -s support-desk`" in said.err
+    said = lockgate("log", "--all", "--track", "release")
+    assert (said.code, said.out) == (2, "")
+    assert "leave one of the two out" in said.err
+
+
+def test_where_only_experiments_are(registry: Registry, lockgate: Lockgate) -> None:
+    """A system without a release says how to list what it has."""
+    set_up(registry)
+    add_version(registry, track="experiment")
+    said = lockgate("log")
+    assert said.code == 2
+    assert said.err == (
+        "error: `support-desk` has no release yet\n"
+        "hint: `lockgate log --all -s support-desk` lists every track\n"
+    )
+
+
+def test_search_says_where_it_found_the_words(registry: Registry, lockgate: Lockgate) -> None:
+    """In the label, the owner, the reason or the prompt; words may stand in several of them."""
+    set_up(registry)
+    add_version(registry, "Refund within a week.", reason="shorter refunds", owner="refunds-team")
+    add_version(registry, "Nothing else.", reason="other", owner="refunds-team")
+
+    def where(*words: str) -> list[list[str]]:
+        return [found["matched"] for found in lockgate("search", *words, "--json").json]
+
+    assert where("refund") == [["owner"], ["owner", "reason", "prompt"]]
+    assert where("week", "shorter") == [["reason", "prompt"]]
+    assert where("v2") == [["label"]]
+    assert "  reason, prompt  " in lockgate("search", "week", "shorter").out
 
 
 def test_tree_draws_the_lines(registry: Registry, clock: FixedClock, lockgate: Lockgate) -> None:
@@ -113,7 +157,7 @@ def test_nothing_to_list_is_refused_with_what_there_is(
     assert (said.code, said.out) == (2, "")
     assert said.err == (
         "error: `support-desk` has no experiment yet\n"
-        "hint: `lockgate log -s support-desk` lists every track\n"
+        "hint: `lockgate log --all -s support-desk` lists every track\n"
     )
     assert lockgate("tree", "--before", "v1").err == (
         "error: nothing of `support-desk` is older than `v1`\nhint: leave --before out\n"
@@ -134,7 +178,7 @@ def test_a_score_on_an_earlier_suite_is_marked(registry: Registry, lockgate: Loc
 def test_log_as_json(registry: Registry, clock: FixedClock, lockgate: Lockgate) -> None:
     """With --json each version is an object with its whole id, reason and score."""
     story(registry, clock)
-    value = lockgate("log", "--json", "--limit", "4").json
+    value = lockgate("log", "--all", "--json", "--limit", "4").json
     assert (value["total"], value["older"]) == (5, "v2")
     line = value["versions"][3]
     assert (line["label"], line["parent_label"], line["state"]) == ("v2", "v1", "PRODUCTION +1")
@@ -152,13 +196,13 @@ def test_search_finds_by_words(registry: Registry, clock: FixedClock, lockgate: 
     assert (
         lockgate("search", "few-shot", "ref").out
         == """\
-    score  change  state            registered   owner       reason
-v2   .900   +.150  ✔ PRODUCTION +1  08-22 09:00  support-ml  few-shot refunds…
+    score  change  state            registered   owner       found in  reason
+v2   .900   +.150  ✔ PRODUCTION +1  08-22 09:00  support-ml  reason    few-shot re…
 """
     )
     said = lockgate("search", "zebra")
     assert (said.code, said.out) == (0, "nothing holds all of: zebra\n")
-    assert said.err == "hint: fewer words, or `lockgate log` for everything\n"
+    assert said.err == "hint: fewer words, or `lockgate log --all` for everything\n"
     assert [found["label"] for found in lockgate("search", "winner", "--json").json] == ["v3"]
 
 

@@ -437,3 +437,37 @@ def test_a_second_registry_can_be_named(
     other.close()
     for arguments in (("--registry", "other", "log"), ("log", "--registry", "other")):
         assert "v1" in lockgate(*arguments).out
+
+
+def test_what_is_due(registry: Registry, clock: FixedClock, lockgate: Lockgate) -> None:
+    """A line each, with its command; where both do not fit, the command has a line of its own."""
+    _, suite = set_up(registry)
+    first = released(registry, suite, "one")
+    take(registry, first, kind="rollback")
+    clock.move(days=31)
+    said = lockgate("status")
+    assert [line for line in said.out.splitlines() if "due" in line or "`lockgate" in line] == [
+        " due          ⚠ generation 2 of production is open: nobody knows how it ended",
+        "                `lockgate settle production -s support-desk`",
+        " due          ⚠ review: never reviewed, every 7 days",
+        "                `lockgate review -s support-desk`",
+        " due          ⚠ rehearsal of staging: never rehearsed, every 30 days",
+        "                `lockgate rehearse staging -s support-desk`",
+    ]
+    assert lockgate("status", "--json").json[0]["due"][1] == {
+        "what": "review: never reviewed, every 7 days",
+        "command": "lockgate review -s support-desk",
+    }
+
+
+def test_a_policy_file_that_is_not_applied(registry: Registry, lockgate: Lockgate) -> None:
+    """Its bytes alone are looked at; a registry without the file has nothing to compare."""
+    _, suite = set_up(registry)
+    released(registry, suite, "one")
+    assert " due " not in lockgate("status").out
+    (registry.root / "policy.toml").write_text("# another one\n")
+    said = lockgate("status")
+    assert (
+        " due          ⚠ `policy.toml` differs from what is applied: `lockgate policy`\n"
+        in said.out
+    )

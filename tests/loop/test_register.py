@@ -116,7 +116,9 @@ def test_a_parent_is_of_the_same_system(world: World) -> None:
     assert mistake.value.what == (
         "`v1` is a version of `support-desk`; a parent is of the same system, here `other-desk`"
     )
-    assert mistake.value.hint == ("`lockgate log -s other-desk` lists those that can be a parent")
+    assert mistake.value.hint == (
+        "`lockgate log --all -s other-desk` lists those that can be a parent"
+    )
     assert world.registry.versions.systems() == [SYSTEM]
 
 

@@ -206,7 +206,7 @@ def test_versions_are_named_by_label_or_the_beginning_of_an_id(registry: Registr
     for text in ("v9", "0000", first.id[:3], "", "V1", "v1; DROP TABLE version", "\x00"):
         with pytest.raises(UsageMistake, match="there is no version") as refusal:
             registry.versions.named(SYSTEM, text)
-        assert refusal.value.hint == f"newest are v1; `lockgate log -s {SYSTEM}` lists all"
+        assert refusal.value.hint == f"newest are v1; `lockgate log --all -s {SYSTEM}` lists all"
     with pytest.raises(UsageMistake) as refusal:
         registry.versions.named("elsewhere", "v1")
     assert refusal.value.hint == "register the first: `lockgate register -s elsewhere -m REASON`"

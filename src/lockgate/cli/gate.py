@@ -86,7 +86,10 @@ def gate_command(
         else:
             # What is live already is not promoted again, so nothing else has to hold for it.
             extra = [] if is_live else standing(at.registry, decision, target, promoter=at.actor)
+        apart = wiring.unapplied(at.root, at.registry, name, policy)
     code = exit_code(decision, extra)
+    for what in apart:
+        tell(f"note: {what}; the gate decides by what is applied: {what_shows(what)}")
     if as_json:
         emit(decision_body(decision, candidate, extra, code))
     else:
@@ -101,6 +104,11 @@ def gate_command(
         else:
             tell(with_system(next_line(decision, candidate, target, extra), asked_system()))
     return code
+
+
+def what_shows(what: str) -> str:
+    """Return the command that shows how a file differs from what is applied."""
+    return "`lockgate suite`" if what.startswith("suite ") else "`lockgate policy`"
 
 
 def _evaluate_live(at: Desk, candidate: Version, environment: str, jobs: int | None) -> None:

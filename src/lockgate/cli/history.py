@@ -27,6 +27,7 @@ from lockgate.errors import UsageMistake
 
 if TYPE_CHECKING:
     from lockgate.look.history import Line, Page
+    from lockgate.ports import Registry
 
 _HEAD = ("", "score", "change", "state", "registered", "owner", "reason")
 _EARLIER = "* on an earlier suite, not comparable"
@@ -48,9 +49,11 @@ def _page_options(function: Any) -> Any:
     return function
 
 
-@click.command("log", short_help="List versions, newest first.")
+@click.command("log", short_help="List releases, newest first; --all lists every track.")
+@click.option("--all", "every", is_flag=True, help="Experiments and rehearsals, too.")
 @_page_options
 def log_command(
+    every: bool,
     track: str | None,
     limit: int,
     before: str | None,
@@ -58,25 +61,34 @@ def log_command(
     registry: str | None,
     as_json: bool,
 ) -> None:
-    """List versions, newest first: score, change against the parent, state, owner and reason.
+    """List releases, newest first: score, change against the parent, state, owner and reason.
 
-    The change is on the same cases of the same suite, or is not shown. Times are UTC.
+    Experiments and rehearsals have a list of their own (--track), or all come in one (--all). The
+    change is on the same cases of the same suite, or is not shown. Times are UTC.
     """
+    if every and track is not None:
+        raise UsageMistake(
+            "--all lists every track, --track one of them", hint="leave one of the two out"
+        )
+    shown_track = None if every else track or "release"
     with desk(registry, read_only=True) as at:
         from lockgate.look.history import log_page
 
         name = wiring.choose_system(at.registry, system)
         page = log_page(
-            at.registry, name, policy_of(at.registry), track=track, limit=limit, before=before
+            at.registry, name, policy_of(at.registry), track=shown_track, limit=limit, before=before
         )
+        others = [] if every or track else _other_tracks(at.registry, name)
         now = at.registry.now()
     if as_json:
         emit(_page_body(page))
         return
-    _refuse_empty(page, track, before)
+    _refuse_empty(page, shown_track, before)
     for text in table([_HEAD, *(_row(line, now) for line in page.lines)], right=(1, 2)):
         say(text)
-    _tell_rest(page, "log", track)
+    _tell_rest(page, "log --all" if every else "log", track)
+    if others:
+        tell(f"{' and '.join(others)} are left out: `lockgate log --all -s {page.system}`")
 
 
 @click.command("tree", short_help="Draw how versions descend from each other.")
@@ -138,13 +150,16 @@ def search_command(
         now = at.registry.now()
         several = name is None and len(at.registry.versions.systems()) > 1
     if as_json:
-        emit([_line_body(line) for line in found])
+        emit([{**_line_body(line), "matched": line.matched} for line in found])
         return
     if not found:
         say(f"nothing holds all of: {cut(' '.join(text), 60)}")
-        tell("hint: fewer words, or `lockgate log` for everything")
+        tell("hint: fewer words, or `lockgate log --all` for everything")
         return
-    rows: list[Sequence[Cell]] = [_HEAD, *(_row(line, now) for line in found)]
+    rows: list[Sequence[Cell]] = [(*_HEAD[:-1], "found in", _HEAD[-1])]
+    for one in found:
+        *cells, reason = _row(one, now)
+        rows.append((*cells, ", ".join(one.matched), reason))
     if several:
         names = ["system", *(line.version.system for line in found)]
         rows = [(name, *row) for name, row in zip(names, rows, strict=True)]
@@ -170,6 +185,12 @@ def _row(line: Line, now: datetime) -> Sequence[Cell]:
     )
 
 
+def _other_tracks(registry: Registry, system: str) -> list[str]:
+    """Return what a list of releases leaves out."""
+    tracks = [track for track in TRACKS if track != "release"]
+    return [f"{track}s" for track in tracks if registry.versions.page(system, limit=1, track=track)]
+
+
 def _refuse_empty(page: Page, track: str | None, before: str | None) -> None:
     if page.lines:
         return
@@ -179,7 +200,7 @@ def _refuse_empty(page: Page, track: str | None, before: str | None) -> None:
         )
     raise UsageMistake(
         f"`{page.system}` has no {track or 'version'} yet",
-        hint=f"`lockgate log -s {page.system}` lists every track"
+        hint=f"`lockgate log --all -s {page.system}` lists every track"
         if track
         else "`lockgate register -m REASON` makes the first",
     )

@@ -34,7 +34,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Look": {
         "status": ("status", "Tell what is live, what changed last and what is next."),
-        "log": ("history", "List versions, newest first."),
+        "log": ("history", "List releases, newest first; --all lists every track."),
         "tree": ("history", "Draw how versions descend from each other."),
         "search": ("history", "Find versions by label, owner, reason or prompt."),
         "show": ("show", "Show one version: components, runs, decisions, where it is live."),

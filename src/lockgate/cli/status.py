@@ -85,7 +85,8 @@ def _show(at: Desk, system: str | None, *, as_json: bool = False) -> None:
 
     names = _systems(at, system)
     policy = policy_of(at.registry)
-    pages = [status(at.registry, name, policy) for name in names]
+    apart = wiring.policy_apart(at.root, at.registry, policy)
+    pages = [status(at.registry, name, policy, apart) for name in names]
     if as_json:
         emit(pages)
         return
@@ -129,6 +130,7 @@ def show_status(page: Status, actor: str) -> None:
     say(f"{title}{right:>{max(width - 1 - len(title), len(right) + 3)}}")
     say("─" * (width - 1) if is_utf8() else "-" * (width - 1), dim=True)
     _show_places(page, width)
+    _show_due(page, width)
     _show_change(page, width)
     _show_work(page, width)
     _show_scores(page, width)
@@ -148,6 +150,8 @@ def _show_brief(page: Status) -> None:
     count = f"{page.versions} version{'' if page.versions == 1 else 's'}"
     say(f"{shown(page.system)}  ({count})", bold=True)
     _show_places(page, width)
+    for one in page.due:
+        say(f"   {mark('inconclusive')} {cut(one.what, width - 8)}")
     for waiting in page.waiting:
         say(f"   {mark('waiting')} {cut(waiting.what, width - 8)}")
     if page.next:
@@ -186,6 +190,20 @@ def _show_places(page: Status, width: int) -> None:
         for hold in place.holds:
             reason = cut(f"held by {hold.actor}: {hold.reason}", width - len(below) - 3)
             say(f"{below}{mark('fail')} {reason}")
+
+
+def _show_due(page: Status, width: int) -> None:
+    """Print what is due: a line each when it fits with its command, else two."""
+    if page.due:
+        say()
+    for one in page.due:
+        command = f"`{one.command}`"
+        room = width - len(command) - 19
+        if len(one.what) <= room:
+            say(f" due          {mark('inconclusive')} {cut(one.what, room)}: {command}")
+        else:
+            say(f" due          {mark('inconclusive')} {cut(one.what, width - 17)}")
+            say(f"                {command}")
 
 
 def _state(page: Status, place: Place) -> tuple[str, str]:

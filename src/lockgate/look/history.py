@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lockgate.domain.lineage import draw
@@ -45,6 +45,8 @@ class Line:
     change: float | None
     """Against the parent, on the same suite; `None` when either has no score there."""
     state: State
+    matched: tuple[str, ...] = ()
+    """Of a search: which of `label`, `owner`, `reason` and `prompt` hold a word of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,10 @@ def search(
     limit: int = 50,
 ) -> list[Line]:
     """Return the versions whose label, owner, reason or prompt hold all words, newest first."""
-    return lines_of(registry, registry.versions.search(system, text, limit=limit), policy)
+    found = registry.versions.search(system, text, limit=limit)
+    where = registry.versions.matched(found, text)
+    lines = lines_of(registry, found, policy)
+    return [replace(line, matched=where[line.version.id]) for line in lines]
 
 
 def tree(registry: Registry, page: Page, *, ascii_only: bool = False) -> list[TreeRow]:

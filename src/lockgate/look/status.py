@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from lockgate.domain.policy import Environment, Policy
 from lockgate.domain.release import Decision, Deployment, Hold
 from lockgate.domain.version import Version
+from lockgate.look.due import Due, due
 from lockgate.look.events import Event, Labels, recent_events
 from lockgate.look.facts import (
     FAR_BACK,
@@ -145,6 +147,8 @@ class Status(NamedTuple):
     events: tuple[Event, ...]
     next: str | None
     """The command that goes on; `None` when nothing is pending."""
+    due: tuple[Due, ...] = ()
+    """What somebody should do, the most pressing first."""
 
     @property
     def unchanged_for(self) -> timedelta | None:
@@ -152,22 +156,28 @@ class Status(NamedTuple):
         return self.now - self.last_change.at if self.last_change else None
 
 
-def status(registry: Registry, system: str, policy: Policy | None) -> Status:
+def status(
+    registry: Registry, system: str, policy: Policy | None, apart: Sequence[str] = ()
+) -> Status:
     """Return where a system stands.
 
     Args:
         registry: Where everything is recorded.
         system: A system that has been registered.
         policy: As applied; `None` before the first.
+        apart: What of the policy's files differs from what is applied, a sentence each.
     """
     with registry.read():
-        return _Look(registry, system, policy).page()
+        return _Look(registry, system, policy, apart).page()
 
 
 class _Look:
     """One look at one system."""
 
-    def __init__(self, registry: Registry, system: str, policy: Policy | None) -> None:
+    def __init__(
+        self, registry: Registry, system: str, policy: Policy | None, apart: Sequence[str]
+    ) -> None:
+        self._apart = apart
         self._registry = registry
         self._system = system
         self._policy = policy
@@ -212,7 +222,15 @@ class _Look:
                 registry, self._system, self._labels, self._decisions, self._histories.values()
             ),
             self._next(newest, in_work, waiting, open_runs),
+            tuple(self._due()),
         )
+
+    def _due(self) -> Iterator[Due]:
+        newest = {name: next(iter(history), None) for name, history in self._histories.items()}
+        now = self._registry.now()
+        yield from due(self._registry, self._system, self._policy, newest, self._live, now)
+        for what in self._apart:
+            yield Due(what, "lockgate policy")
 
     def _place(self, name: str) -> Place:
         live, history = self._live[name], self._histories[name]

@@ -233,7 +233,7 @@ def _check_parent(parent: Version, system: str) -> None:
         raise UsageMistake(
             f"`{parent.label}` is a version of `{parent.system}`; a parent is of the same system, "
             f"here `{system}`",
-            hint=f"`lockgate log -s {system}` lists those that can be a parent",
+            hint=f"`lockgate log --all -s {system}` lists those that can be a parent",
         )
 
 

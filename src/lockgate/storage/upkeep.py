@@ -90,11 +90,19 @@ class Upkeep:
         self, system: str, environment: str | None = None, *, limit: int = 50
     ) -> list[Rehearsal]:
         """Return rehearsals, newest first."""
-        rows = self._rows(
-            "SELECT * FROM rehearsal WHERE system = ? AND (? IS NULL OR environment = ?) "
-            "ORDER BY seq DESC LIMIT ?",
-            (system, environment, environment, min(limit, _MOST)),
-        )
+        if environment is None:
+            rows = self._rows(
+                "SELECT * FROM rehearsal WHERE system = ? ORDER BY seq DESC LIMIT ?",
+                (system, min(limit, _MOST)),
+            )
+        else:
+            # Rehearsals of one environment are recorded in the order of their generations, which
+            # have an index.
+            rows = self._rows(
+                "SELECT * FROM rehearsal WHERE system = ? AND environment = ? "
+                "ORDER BY generation DESC LIMIT ?",
+                (system, environment, min(limit, _MOST)),
+            )
         return [build(Rehearsal, row, self._objects.read) for row in rows]
 
     def unrecorded(self, system: str, environment: str) -> list[Deployment]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from operator import itemgetter
 from typing import Any
@@ -21,6 +21,8 @@ _COLUMNS = (
 )
 _FROM = "FROM version v LEFT JOIN content c ON c.digest = v.reason"
 MAX_PAGE = 500
+_SEARCHED = ("label", "owner", "reason", "prompt")
+"""The columns of the search index."""
 _first, _second = itemgetter(0), itemgetter(1)
 
 
@@ -82,7 +84,7 @@ class Versions:
         raise UsageMistake(
             f"there is no version `{text}` in `{system}`",
             hint=(
-                f"newest are {there}; `lockgate log -s {system}` lists all"
+                f"newest are {there}; `lockgate log --all -s {system}` lists all"
                 if newest
                 else f"register the first: `lockgate register -s {system} -m REASON`"
             ),
@@ -215,11 +217,10 @@ class Versions:
             text: Words as a person types them; the last may be the beginning of one.
             limit: At most 500; newest first.
         """
-        clean = text.replace("\0", " ").encode("utf-8", "replace").decode()
-        words = [word.replace('"', '""') for word in clean.split()]
+        words = _words(text)
         if not words:
             return []
-        query = " ".join(f'"{word}"' for word in words) + "*"
+        query = " ".join(words)
         where, values = ("AND v.system = ?", [system]) if system else ("", [])
         rows = self._connection.execute(
             f"SELECT {_COLUMNS} FROM version_text t JOIN version v ON v.seq = t.rowid "
@@ -228,3 +229,29 @@ class Versions:
             (query, *values, min(limit, MAX_PAGE)),
         )
         return [_version(row) for row in rows]
+
+    def matched(self, versions: Collection[Version], text: str) -> dict[str, tuple[str, ...]]:
+        """Return where some versions that `search` found hold any word of the text.
+
+        Returns:
+            Version id to some of `label`, `owner`, `reason` and `prompt`.
+        """
+        words = " OR ".join(_words(text))
+        return {
+            version.id: tuple(
+                column
+                for column in _SEARCHED
+                if self._connection.execute(
+                    "SELECT 1 FROM version_text WHERE version_text MATCH ? AND rowid = ?",
+                    (f"{column} : ({words})", version.seq),
+                ).fetchone()
+            )
+            for version in versions
+        }
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text as FTS5 takes them; the last may be the beginning of one."""
+    clean = text.replace("\0", " ").encode("utf-8", "replace").decode()
+    words = ['"{}"'.format(word.replace('"', '""')) for word in clean.split()]
+    return [*words[:-1], f"{words[-1]}*"] if words else []
