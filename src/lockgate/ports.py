@@ -667,6 +667,14 @@ class UpkeepQueries(Protocol):
         """Return the names of a definition's components, without reading its entries."""
         ...
 
+    def since(self, at: datetime) -> Iterator[Any]:
+        """Give every record since a time, oldest first; a decision comes without its runs."""
+        ...
+
+    def lifted(self, seq: int) -> Hold | Quarantine | None:
+        """Return the hold or the quarantine that a lift names."""
+        ...
+
     def verify_ledger(self) -> Iterator[LedgerCheck]:
         """Hold the whole ledger against itself and against every record, within a `read`."""
         ...

@@ -68,6 +68,12 @@ NEWEST_FIRST = ("SCAN ledger", "SCAN policy_applied", "SCAN proposal")
 """Walks along the table's own order, which ends at the LIMIT."""
 
 LOOKS: dict[str, Callable[[Registry], object]] = {
+    "since": lambda r: list(r.upkeep.since(r.now())),
+    "lifted": lambda r: r.upkeep.lifted(5),
+    "unclosed": lambda r: r.upkeep.unclosed(SYSTEM, "production"),
+    "ungated": lambda r: r.upkeep.ungated(SYSTEM, "production"),
+    "notes": lambda r: r.upkeep.notes(SYSTEM, "production", 1),
+    "closing": lambda r: r.upkeep.closing(SYSTEM, "production", 1),
     "get": lambda r: r.versions.get("a" * 64),
     "page": lambda r: r.versions.page(SYSTEM),
     "page further down": lambda r: r.versions.page(SYSTEM, before=5),

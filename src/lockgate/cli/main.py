@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("show", "Show one version: components, runs, decisions, where it is live."),
         "diff": ("show", "Show what differs between two versions and what it did."),
         "checkout": ("show", "Write a version's files into a folder."),
+        "report": ("report", "Tell what happened since a time, and what is open now."),
         "why": ("status", "Say what is or was live in an environment, and by which decision."),
     },
     "The way back": {

@@ -137,11 +137,17 @@ def _decided(registry: Registry, decision: Decision, labels: Labels) -> list[Eve
 
 def _deployed(deployment: Deployment, labels: Labels) -> Event:
     attempt = deployment.attempt
+    return Event(attempt.at, deployed_text(deployment, labels), attempt.actor, attempt.seq)
+
+
+def deployed_text(deployment: Deployment, labels: Labels) -> str:
+    """Return what a deployment was, and how it ended unless that is well."""
+    attempt = deployment.attempt
     verb = _VERBS.get(attempt.kind, f"{attempt.kind} {{label}} → {{environment}}")
     text = verb.format(label=labels.of(attempt.version), environment=attempt.environment)
     if deployment.outcome != "live":
         text += f": {deployment.outcome or 'not settled'}"
-    return Event(attempt.at, text, attempt.actor, attempt.seq)
+    return text
 
 
 def _said(registry: Registry, deployment: Deployment) -> list[Event]:

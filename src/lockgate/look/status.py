@@ -168,7 +168,14 @@ def status(
         apart: What of the policy's files differs from what is applied, a sentence each.
     """
     with registry.read():
-        return _Look(registry, system, policy, apart).page()
+        return glance(registry, system, policy, apart)
+
+
+def glance(
+    registry: Registry, system: str, policy: Policy | None, apart: Sequence[str] = ()
+) -> Status:
+    """Return where a system stands, for who holds one consistent view already; see `status`."""
+    return _Look(registry, system, policy, apart).page()
 
 
 class _Look:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from lockgate.canonical import parse_instant
-from lockgate.domain.release import Attempt, Deployment
+from lockgate.domain.release import Attempt, Deployment, Hold, Quarantine
 from lockgate.domain.upkeep import (
     Closing,
     FullCheck,
@@ -283,6 +283,18 @@ class Upkeep:
             "SELECT components FROM definition WHERE digest = ?", (definition,)
         ).fetchone()
         return tuple(json.loads(names))
+
+    def since(self, at: datetime) -> Iterator[Any]:
+        """Give every record since a time, oldest first; a decision comes without its runs."""
+        from lockgate.storage.happened import records_since
+
+        return records_since(self._connection, self._objects.read, at)
+
+    def lifted(self, seq: int) -> Hold | Quarantine | None:
+        """Return the hold or the quarantine that a lift names."""
+        from lockgate.storage.happened import lifted
+
+        return lifted(self._connection, self._objects.read, seq)
 
     def verify_ledger(self) -> Iterator[LedgerCheck]:
         """Hold the whole ledger against itself and against every record; see `verify`."""
