@@ -126,6 +126,8 @@ def test_every_command_shown_runs(desk: Path, shell) -> None:  # type: ignore[no
         "lockgate diff v1 v2",
         "lockgate search TEXT",
         "lockgate why production",
+        "lockgate report --since 12h",
+        "lockgate ready production",
         "lockgate handoff -o HANDOFF.md",
         "lockgate handoff --check -o HANDOFF.md",
         "lockgate definition -o DEFINITION.md",

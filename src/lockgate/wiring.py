@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lockgate.ports import Draft, Registry, Runner, Signing
     from lockgate.upkeep.evidence import Collected, LiveReceipt
     from lockgate.upkeep.handoff import Workplace
+    from lockgate.upkeep.ready import Around
     from lockgate.upkeep.review_look import Surroundings
 
 REGISTRY_VARIABLE = "LOCKGATE_REGISTRY"
@@ -750,6 +751,24 @@ def host_key(root: Path) -> HostKey:
     return HostKey(root / _FOLDER, signing())
 
 
+def host_key_problem(root: Path) -> str | None:
+    """Sign something with this host's key and verify it; say what is wrong, if anything is."""
+    from datetime import UTC, datetime
+
+    from lockgate.deploy.sshsig import PRINCIPAL
+
+    key = host_key(root)
+    if not key.exists():
+        return "this host has no key, so its receipts are not signed"
+    message = b"lockgate ready " + os.urandom(16).hex().encode()
+    try:
+        allowed = f'{PRINCIPAL} namespaces="lockgate" {key.public()}\n'.encode()
+        signing().verify(message, key.sign(message), allowed, PRINCIPAL, at=datetime.now(UTC))
+    except LockgateError as error:
+        return "; ".join([error.what, *error.problems])
+    return None
+
+
 def make_host_key(root: Path) -> bool:
     """Make the host's key unless there is one; false where ssh-keygen is missing."""
     from lockgate.deploy.host_key import make_host_key as make
@@ -851,6 +870,24 @@ def target(root: Path, system: str, environment: Environment) -> EnvironmentTarg
 
     return EnvironmentTarget(
         root, system, environment, host_key(root), partial(write, durable=True)
+    )
+
+
+def ready_around(root: Path, system: str, environment: Environment) -> Around:
+    """Return what only this machine knows of an environment, for `ready`."""
+    import shutil
+    from functools import partial
+
+    from lockgate.deploy.hook import hook_problem
+    from lockgate.upkeep.ready import Around
+
+    return Around(
+        root,
+        target(root, system, environment),
+        signing(),
+        partial(hook_problem, root),
+        partial(host_key_problem, root),
+        lambda path: shutil.disk_usage(path).free,
     )
 
 

@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "why": ("status", "Say what is or was live in an environment, and by which decision."),
     },
     "The way back": {
+        "ready": ("ready", "Start of a shift: would the way back work right now."),
         "rollback": ("rollback", "Make the version before live again, verified."),
         "close": ("break_glass", "End a break-glass promotion, as a second person."),
         "settle": ("rollback", "Find out how an attempt that was cut off ended."),

@@ -175,7 +175,7 @@ def _environment(look: Look, environment: str) -> Iterator[Step]:
         reason = "the applied policy does not name it, so nobody knows where its versions go"
         yield found(GATE, f"receipt {environment}", "inconclusive", reason, "`lockgate policy`")
         return
-    yield from _published(look, environment, target, live, version)
+    yield from published(look, environment, target, live, version)
     yield _instances(look, environment, target, live.attempt, newest)
 
 
@@ -249,9 +249,10 @@ def _glass(look: Look, environment: str, history: list[Deployment]) -> Finding:
     return found(GATE, rule, "pass", reason, looked_at=len(closed))
 
 
-def _published(
+def published(
     look: Look, environment: str, target: Target, live: Deployment, version: Version
 ) -> Iterator[Step]:
+    """Hold what an environment publishes against what the registry says is live there."""
     rule = f"receipt {environment}"
     if not target.publishes:
         yield found(GATE, rule, "skipped", "it publishes nothing, so there is nothing to read back")

@@ -41,7 +41,7 @@ def way_back_works(look: Look) -> Iterator[Step]:
     yield from _rehearsals(look)
     for environment in look.environments():
         if look.live(environment)[1] is not None:
-            yield from _target(look, environment)
+            yield from target_of(look, environment)
 
 
 def _rehearsals(look: Look) -> Iterator[Finding]:
@@ -138,7 +138,8 @@ def _runtime(look: Look, version_id: str) -> Mapping[str, Any]:
     return completed[-1].run.environment if completed else {}
 
 
-def _target(look: Look, environment: str) -> Iterator[Step]:
+def target_of(look: Look, environment: str) -> Iterator[Step]:
+    """Ask whether what a rollback would go to is there, whole, also without the registry."""
     rule = f"way back {environment}"
     yield Progress(f"looking for the way back of {environment}", 0, 1)
     try:
