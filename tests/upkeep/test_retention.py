@@ -330,6 +330,25 @@ def test_all_of_it_goes_or_nothing(
     assert world.registry.ledger.head() == head
 
 
+def test_many_go_in_several_transactions(
+    world: World, base: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for all of it; versions that share an object go together."""
+    first = trial(world, "Shared.\n")
+    second = trial(world, "Other.\n", parent=base)
+    third = trial(world, "Shared.\n", right=13, parent=base)
+    world.clock.move(days=15)
+    monkeypatch.setattr(retention, "MOST_AT_ONCE", 1)
+    looked_at = plan(world.registry, SYSTEM, KEEP)
+    batches = [
+        [one.version.label for one in batch] for batch in retention._batches(looked_at.going)
+    ]
+    assert sorted(map(sorted, batches)) == [["x1", "x3"], ["x2"]]
+    done = expire(world.registry, looked_at, actor=LEAD)
+    assert [verdict.version.label for verdict in done.going] == ["x1", "x2", "x3"]
+    assert not any(here(world, one)["prompts/system.md"] for one in (first, second, third))
+
+
 def test_what_changed_since_somebody_looked_is_looked_at_again(world: World, base: Version) -> None:
     """A winner that was registered meanwhile keeps its experiment; what got old meanwhile stays."""
     first = trial(world, "First.\n")

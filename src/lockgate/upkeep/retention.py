@@ -5,7 +5,7 @@
 - Kept is what a release descends from, what is live or about to be, and what has an open run.
 - An object that anything else needs stays, whatever happens to the version it came with.
 - Releases never expire.
-- Everything goes in one transaction, or nothing does; files of large objects go after it.
+- A version loses all that goes, or nothing; files of large objects go after the records.
 - After a jump of the clock nothing goes by age, unless somebody says what day it is.
 """
 
@@ -24,6 +24,8 @@ from lockgate.ports import Registry
 
 TRACKS = ("experiment", "rehearsal")
 """What expires."""
+MOST_AT_ONCE = 5000
+"""How many objects go in one transaction, unless the versions share them."""
 _PAGE = 500
 
 
@@ -123,7 +125,10 @@ def plan(
 
 
 def expire(registry: Registry, looked_at: Plan, *, actor: str, reason: str | None = None) -> Plan:
-    """Remove what goes, in one transaction; large files go in a second one, now or next time.
+    """Remove what goes, each version whole or not at all.
+
+    Versions that share what goes are one transaction; large files go in a later one, now or the
+    next time.
 
     Args:
         registry: Where the versions are.
@@ -132,21 +137,52 @@ def expire(registry: Registry, looked_at: Plan, *, actor: str, reason: str | Non
         reason: Why; `None` gives the age.
 
     Returns:
-        What became of everything that was to go, as it was true in that transaction.
+        What became of everything that was to go, as it was true when it went.
     """
-    wanted = [verdict.version for verdict in looked_at.going]
-    with registry.write() as writing:
-        verdicts = _verdicts(registry, wanted, looked_at.keep, is_named=looked_at.is_named)
-        done = Plan(looked_at.system, looked_at.keep, looked_at.is_named, tuple(verdicts))
-        gone: set[str] = set()
-        for verdict in done.going:
-            why = _reason(verdict, looked_at.keep, reason)
-            for digest in verdict.objects:
-                if digest not in gone:
-                    writing.remove_content(digest, EXPIRED, why, actor)
-                    gone.add(digest)
+    verdicts: list[Verdict] = []
+    for batch in _batches(looked_at.going):
+        wanted = [verdict.version for verdict in batch]
+        with registry.write() as writing:
+            found = _verdicts(registry, wanted, looked_at.keep, is_named=looked_at.is_named)
+            gone: set[str] = set()
+            for verdict in found:
+                why = _reason(verdict, looked_at.keep, reason)
+                for digest in verdict.objects:
+                    if digest not in gone:
+                        writing.remove_content(digest, EXPIRED, why, actor)
+                        gone.add(digest)
+        verdicts += found
     sweep(registry)
-    return done
+    verdicts.sort(key=lambda verdict: verdict.version.seq)
+    return Plan(looked_at.system, looked_at.keep, looked_at.is_named, tuple(verdicts))
+
+
+def _batches(going: Sequence[Verdict]) -> Iterator[list[Verdict]]:
+    """Give what goes in transactions that keep nobody waiting for long.
+
+    Versions that share an object stay together: the object goes with the last of them.
+    """
+    groups: list[tuple[set[str], list[Verdict]]] = []
+    for verdict in going:
+        objects, members = set(verdict.objects), [verdict]
+        apart = []
+        for held, others in groups:
+            if held.isdisjoint(objects):
+                apart.append((held, others))
+            else:
+                objects |= held
+                members += others
+        groups = [*apart, (objects, members)]
+    batch: list[Verdict] = []
+    size = 0
+    for objects, members in groups:
+        if batch and size + len(objects) > MOST_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+        batch += members
+        size += len(objects)
+    if batch:
+        yield batch
 
 
 def _verdicts(
