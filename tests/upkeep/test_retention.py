@@ -156,6 +156,24 @@ class TestKept:
         assert here(world, old) == here(world, young)
         assert here(world, young) == {"answer.py": True, "prompts/system.md": False}
 
+    def test_what_expired_before_keeps_nothing(self, world: World, base: Version) -> None:
+        """What a younger one kept goes with the younger one, whoever else had it once."""
+        extra = world.folder / "prompts" / "extra.md"
+        extra.write_text("Its own.\n")
+        old = trial(world, "Shared.\n")
+        extra.unlink()
+        world.clock.move(days=10)
+        young = trial(world, "Shared.\n", right=13, parent=old)
+        world.clock.move(days=5)
+        assert expired(world) == [
+            "x1 expired: 1 file, last used Fri 2026-08-21 09:00 UTC; 1 file stays: v1 has it; "
+            "1 file stays: x2 has it"
+        ]
+        world.clock.move(days=10)
+        expired(world)
+        assert not here(world, young)["prompts/system.md"]
+        assert not any(here(world, old)[path] for path in ("prompts/system.md", "prompts/extra.md"))
+
     def test_a_release_is_refused_by_name(self, world: World, base: Version) -> None:
         """Nothing expires a release, whatever reason is given."""
         with pytest.raises(Refused) as caught:
