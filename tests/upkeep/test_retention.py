@@ -169,8 +169,7 @@ class TestKept:
             "x1 expired: 1 file, last used Fri 2026-08-21 09:00 UTC; 1 file stays: v1 has it; "
             "1 file stays: x2 has it"
         ]
-        world.clock.move(days=10)
-        expired(world)
+        expired(world, [young], reason="enough")
         assert not here(world, young)["prompts/system.md"]
         assert not any(here(world, old)[path] for path in ("prompts/system.md", "prompts/extra.md"))
 
