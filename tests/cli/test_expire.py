@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cli.desks import Desk, normal
+from cli.terminal import Terminal
 
 EXPIRE = ("expire", "-s", "desk")
 
@@ -134,3 +135,47 @@ class TestAfterwards:
         assert "is registered already" in said.out
         assert "expired" not in gone.done("show", "x2", "-s", "desk").out
         gone.done("checkout", "x2", "elsewhere", "-s", "desk")
+
+
+class TestOnATerminal:
+    """A person sees every line before anything goes, and presses one key."""
+
+    WORDS = ("expire", "x2", "-s", "desk", "-m", "enough")
+
+    def test_y_removes(self, tried: Desk) -> None:
+        """Then the lines say what went."""
+        with Terminal(*self.WORDS, cwd=tried.root) as terminal:
+            terminal.until("press y")
+            assert "x2 would expire: 1 file" in terminal.text
+            terminal.type(b"y")
+            assert terminal.end() == 0
+            assert "x2 expired: 1 file" in terminal.text
+
+    def test_anything_else_does_not(self, tried: Desk) -> None:
+        """Nothing is changed."""
+        before = tried.state()
+        with Terminal(*self.WORDS, cwd=tried.root) as terminal:
+            terminal.until("press y")
+            terminal.type(b"n")
+            assert terminal.end() == 130
+        assert tried.state() == before
+
+
+def test_a_clock_that_jumped(tried: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A year ahead everything would be too old: somebody has to say that it is that day."""
+    from datetime import timedelta
+
+    from lockgate.storage import registry
+
+    true = registry.SystemClock.now
+    monkeypatch.setattr(registry.SystemClock, "now", lambda self: true(self) + timedelta(days=365))
+    said = tried(*EXPIRE, "--yes")
+    assert said.code == 1
+    assert "by a clock that jumped, everything would be too old" in said.err
+    before = tried.state()
+    assert tried(*EXPIRE, "--today", "2020-02-02", "--yes").code == 2
+    assert tried.state() == before
+    said = tried.follow(said)
+    assert (said.code, "--yes" in said.hint) == (2, True)
+    assert tried.follow(said).code == 0
+    assert "expired" in tried.done("show", "x2", "-s", "desk").out

@@ -75,7 +75,7 @@ def expire_command(
             sweep(at.registry)
             if found.going:
                 if not yes:
-                    _ask(found, versions, reason)
+                    _ask(found, versions, reason, today)
                 found = _done(at, found, reason)
     if as_json:
         emit(
@@ -96,7 +96,7 @@ def _day(text: str | None) -> date | None:
         ) from error
 
 
-def _ask(found: Plan, versions: tuple[str, ...], reason: str | None) -> None:
+def _ask(found: Plan, versions: tuple[str, ...], reason: str | None, today: str | None) -> None:
     """Have a person confirm what goes; every line of it is shown first."""
     for verdict in found.verdicts:
         click.echo(shown(told(verdict, is_done=False)), err=True)
@@ -104,6 +104,7 @@ def _ask(found: Plan, versions: tuple[str, ...], reason: str | None) -> None:
         import shlex
 
         words = [*versions, *(["-m", shlex.quote(reason)] if reason else [])]
+        words += ["--today", today] if today else []
         raise UsageMistake(
             "nobody is there to confirm that contents go; nothing was removed",
             hint=f"`lockgate {' '.join(['expire', *words, '-s', found.system, '--yes'])}`",
