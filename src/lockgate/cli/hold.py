@@ -53,7 +53,8 @@ def lift_command(
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
         policy = wiring.applied_policy_or_none(at.registry)
-        if policy is not None and what in policy.environments:
+        named = policy is not None and what in policy.environments
+        if named or what in at.registry.releases.environments(name):
             ended = lift_hold(at.registry, name, what, reason=reason, actor=at.actor)
         else:
             version = at.registry.versions.named(name, what)

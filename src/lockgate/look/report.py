@@ -364,6 +364,9 @@ def _open(page: Status) -> Iterator[OpenPoint]:
         for hold in place.holds:
             text = f"{name} is held by {hold.actor}: {_line(hold.reason)}"
             yield OpenPoint("fail", text, f"lockgate lift {name}{flag} -m REASON")
+    for due in page.due:
+        if not due.command.startswith("lockgate settle "):  # told above
+            yield OpenPoint("inconclusive", f"due: {due.what}", due.command)
     for waiting in page.waiting:
         text = f"{waiting.what}: {waiting.given} of {waiting.needed} approvals"
         yield OpenPoint("waiting", text, waiting.command)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lockgate.domain.release import Hold, Lift
+from lockgate.domain.release import Hold, Lift, Quarantine
+from lockgate.domain.times import shown_time
 from lockgate.domain.version import Version
-from lockgate.errors import Refused
+from lockgate.errors import LockgateError, Refused
 from lockgate.ports import Registry
 from lockgate.upkeep.words import checked_reason
 
@@ -48,13 +50,11 @@ def lift_hold(
         UsageMistake: The reason is missing.
         Refused: It is not held.
     """
+    reason = checked_reason(reason)
     standing = registry.releases.holds(system, environment)
     if not standing:
         raise Refused(f"{environment} is not held", hint=f"`lockgate status -s {system}`")
-    reason = checked_reason(reason)
-    with registry.write() as writing:
-        for record in standing:
-            writing.append(Lift(record.seq, reason, actor))
+    _lift(registry, standing, reason, actor, f"the hold of {environment}")
     return [Lifted("hold", record.reason) for record in standing]
 
 
@@ -67,13 +67,30 @@ def lift_quarantine(
         UsageMistake: The reason is missing.
         Refused: It is not quarantined.
     """
+    reason = checked_reason(reason)
     standing = registry.releases.quarantines(version.system, definition=version.definition)
     if not standing:
         raise Refused(
             f"{version.label} is not quarantined", hint=f"`lockgate show {version.label}`"
         )
-    reason = checked_reason(reason)
-    with registry.write() as writing:
-        for record in standing:
-            writing.append(Lift(record.seq, reason, actor))
+    _lift(registry, standing, reason, actor, f"the quarantine of {version.label}")
     return [Lifted("quarantine", record.reason) for record in standing]
+
+
+def _lift(
+    registry: Registry, standing: Sequence[Hold | Quarantine], reason: str, actor: str, what: str
+) -> None:
+    """End some holds or quarantines; who was overtaken is told by whom."""
+    try:
+        with registry.write() as writing:
+            for record in standing:
+                writing.append(Lift(record.seq, reason, actor))
+    except LockgateError as error:
+        found = (registry.releases.lift_of(record.seq) for record in standing)
+        winner = next((lift for lift in found if lift is not None), None)
+        if winner is None:
+            raise
+        raise Refused(
+            f"{winner.actor} ended {what} first, at {shown_time(winner.at)}; nothing was changed",
+            hint="`lockgate status` shows what stands now",
+        ) from error
