@@ -43,7 +43,8 @@ STEPS = {
     "gate": {"standing"},
     "approve": {"standing"},
     "apply": {"approve", "standing"},
-    "promote": {"deployment", "standing"},
+    "deployment": {"unrecorded", "way_back"},
+    "promote": {"deployment", "standing", "way_back"},
     "ship": {"change", "register", "evaluate", "gate", "promote", "deployment"},
 }
 """Which files of `loop/` may import which other ones; all others may import none."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RunEnd,
         RunRecord,
     )
+    from lockgate.domain.offline import OfflineNote
     from lockgate.domain.receipt import Receipt
     from lockgate.domain.release import (
         Approval,
@@ -262,13 +263,30 @@ class Target(Protocol):
         ...
 
     def prepare(
-        self, receipt: Receipt, definition: Definition, open_content: Callable[[str], BinaryIO]
+        self,
+        receipt: Receipt,
+        definition: Definition,
+        open_content: Callable[[str], BinaryIO],
+        *,
+        hash_all: bool = False,
     ) -> None:
-        """Have a receipt's definition stand whole in its folder; safe to repeat."""
+        """Have a receipt's definition stand whole in its folder; safe to repeat.
+
+        What is written is always hashed; of a folder that is there already only so much as is
+        quick, unless `hash_all`.
+        """
         ...
 
-    def folder_problems(self, receipt: Receipt) -> Sequence[str]:
-        """Hash the folder a receipt names, whole; empty when every byte is as it says."""
+    def offline_notes(self, system: str) -> Sequence[OfflineNote]:
+        """Return what rollbacks without the registry left for it to record, oldest first."""
+        ...
+
+    def drop_offline_note(self, system: str, generation: int) -> None:
+        """Remove a note that is recorded; safe to repeat."""
+        ...
+
+    def alone_offline(self, system: str) -> AbstractContextManager[None]:
+        """Be the only one who goes back without the registry, or records it; else `Busy`."""
         ...
 
     def stage(self, receipt: Receipt) -> None:
@@ -310,6 +328,22 @@ class Target(Protocol):
 
     def observe(self, live: str | None, receipted: Iterable[str]) -> Sequence[InstanceTold]:
         """Ask the running instances which version they are."""
+        ...
+
+
+class OfflineTarget(Target, Protocol):
+    """What going back without the registry needs besides."""
+
+    def newest_taken(self, system: str) -> int:
+        """Return the highest generation that any file speaks of, a hook's too; 0 for none."""
+        ...
+
+    def size_bytes(self, receipt: Receipt) -> int:
+        """Return how large the files of a receipt's folder are, as far as they are there."""
+        ...
+
+    def write_offline_note(self, note: OfflineNote) -> None:
+        """Leave a note for the registry; replaces the one of the same generation."""
         ...
 
 

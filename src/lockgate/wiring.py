@@ -88,6 +88,30 @@ def find_root(given: str | None, start: Path | None = None) -> Path:
     )
 
 
+def find_place(given: str | None, start: Path | None = None) -> Path:
+    """Return the folder a registry belongs in, also when the registry itself is gone or garbage.
+
+    Raises:
+        RegistryTrouble: There is no `.lockgate` folder.
+    """
+    named = given or os.environ.get(REGISTRY_VARIABLE)
+    if named:
+        root = _named_root(Path(named).expanduser().absolute())
+        places = [root]
+    else:
+        here = (start or Path.cwd()).absolute()
+        places = [here, *here.parents]
+    for root in places:
+        if (root / _FOLDER).is_dir():
+            return root
+    where = f"in `{places[0]}`" if named else f"in `{places[0]}` or above it"
+    raise RegistryTrouble(
+        f"there is no `{_FOLDER}` folder {where}, and the host's key is kept there",
+        hint=f"bring `{_FOLDER}/host_key` and `{_FOLDER}/host_key.pub` back from a backup, "
+        "or name the registry's folder: --registry DIR",
+    )
+
+
 def _named_root(path: Path) -> Path:
     """Return the folder that is meant by a path to it, to its `.lockgate`, or to the file there.
 
@@ -888,6 +912,83 @@ def ready_around(root: Path, system: str, environment: Environment) -> Around:
         partial(hook_problem, root),
         partial(host_key_problem, root),
         lambda path: shutil.disk_usage(path).free,
+    )
+
+
+def offline_target(
+    root: Path, environment: str, system: str | None, publish: str | None
+) -> tuple[str, EnvironmentTarget]:
+    """Return a system and where it goes in an environment, without the registry.
+
+    Args:
+        root: The registry's folder.
+        environment: As policy.toml names it.
+        system: As given; `None` takes the nearest folder's, or the only one that is published.
+        publish: The folder that was named; `None` takes the one in policy.toml.
+
+    Raises:
+        UsageMistake: policy.toml cannot be read, or several systems could be meant.
+        Refused: The environment publishes nothing, or the host's key is missing.
+        RegistryTrouble: The published folder is not there.
+    """
+    from lockgate.deploy.policy_file import read_place
+    from lockgate.deploy.target import EnvironmentTarget
+    from lockgate.domain.policy import Environment
+
+    again = f"`lockgate rollback {environment} -s {system or 'SYSTEM'} --offline --publish DIR`"
+    try:
+        settings = read_place(root, environment)
+    except UsageMistake as error:
+        if publish is None:
+            raise UsageMistake(
+                error.what,
+                problems=error.problems,
+                hint=f"{error.hint}; or name the published folder, and no hook is run: {again}",
+            ) from error
+        settings = Environment(environment, "low")
+    if publish is not None:
+        from dataclasses import replace
+
+        settings = replace(settings, publish=str(Path(publish).expanduser().absolute()))
+    if settings.publish is None:
+        raise Refused(
+            f"{environment} publishes nothing, so no way-back receipt was kept",
+            hint="bring the registry back from a backup; then "
+            f"`lockgate rollback {environment} -s {system or 'SYSTEM'}`",
+        )
+    folder = root / settings.publish
+    if not folder.is_dir():
+        raise RegistryTrouble(
+            f"the published folder `{folder}` is not there", hint=f"name it: {again}"
+        )
+    name = system or _published_system(folder)
+    found = EnvironmentTarget(root, name, settings, host_key(root), _no_contents)
+    if found.has_lost_key(name):
+        raise Refused(
+            f"the host's key is missing, so no receipt can be signed: `{root / _FOLDER}/host_key`",
+            hint="bring `host_key` and `host_key.pub` back from a backup into "
+            f"`{root / _FOLDER}`: a backup of `{_FOLDER}/` holds them",
+        )
+    return name, found
+
+
+def _no_contents(definition: Definition, open_content: object, folder: Path) -> None:
+    raise AssertionError("without the registry there is nothing to write a definition from")
+
+
+def _published_system(folder: Path) -> str:
+    """Return the system that is meant: the nearest folder's, or the only one that is published."""
+    known = sorted(path.parent.name for path in folder.glob("*/receipt.json"))
+    named = near_system()
+    if named in known:
+        return str(named)
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise Refused(f"nothing is published in `{folder}`", hint="say which system with -s SYSTEM")
+    raise UsageMistake(
+        f"several systems are published in `{folder}`: {', '.join(known)}",
+        hint="say which with -s SYSTEM",
     )
 
 

@@ -150,7 +150,7 @@ def test_a_rollback_stops_a_hook_that_hangs(published: Desk) -> None:
     published.done("rollback", "production", "--yes")
     assert (published.root / "fenced").read_text() == "4\n"
     promotion.communicate(timeout=60)
-    assert promotion.returncode == 1
+    assert promotion.returncode in (1, 5)  # refused, or told that its hook was stopped
     assert status(run_of(published, 3)).ending == "stopped"
     assert live(published) == ("v1", 4)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lockgate.errors import IntegrityBroken
-from lockgate.loop import promote as promote_module
-from lockgate.loop.promote import damaged_files
+from lockgate.loop import way_back as way_back_module
+from lockgate.loop.way_back import damaged_files
 from loop.world import STAGING, World
 
 WEIGHTS = "prompts/weights.bin"
@@ -21,7 +21,7 @@ SIZE = 300_000
 @pytest.fixture(autouse=True)
 def little_is_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the weights here be as large, against what is hashed, as real ones."""
-    monkeypatch.setattr(promote_module, "FULLY_CHECKED_BYTES", SIZE - 1)
+    monkeypatch.setattr(way_back_module, "FULLY_CHECKED_BYTES", SIZE - 1)
 
 
 def with_weights(world: World, right: int = 16) -> Any:
@@ -99,7 +99,7 @@ def test_files_are_hashed_as_far_as_it_is_quick(
     path.chmod(0o600)
     path.write_bytes(b"?" * SIZE)
     assert damaged_files(world.registry, version) == []
-    monkeypatch.setattr(promote_module, "FULLY_CHECKED_BYTES", 2 * SIZE)
+    monkeypatch.setattr(way_back_module, "FULLY_CHECKED_BYTES", 2 * SIZE)
     assert damaged_files(world.registry, version) == [
         f"{WEIGHTS}: its bytes are not what was registered"
     ]

@@ -161,7 +161,7 @@ def is_as_before(world: World, label: str = "v2") -> bool:
         and newest is not None
         and not newest.is_open
         and published.definition == version.definition
-        and target(world).folder_problems(published) == []
+        and target(world).problems(published) == []
         and target(world).staged(SYSTEM) is None
         and not world.registry.releases.quarantines(SYSTEM)
         and not world.registry.releases.holds(SYSTEM, "staging")

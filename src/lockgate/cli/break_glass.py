@@ -21,9 +21,10 @@ from lockgate.cli.common import (
     system_option,
     tell,
 )
+from lockgate.cli.deploying import tell_event
 from lockgate.cli.exits import fail
 from lockgate.cli.gate import name_width, show_finding
-from lockgate.cli.promote import promoted_body, show_promoted, tell_event
+from lockgate.cli.promote import promoted_body, show_promoted
 from lockgate.domain.release import Finding
 from lockgate.errors import UsageMistake
 from lockgate.loop.promote import Promoted

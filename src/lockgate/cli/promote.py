@@ -23,17 +23,16 @@ from lockgate.cli.common import (
     tell,
     wrapped,
 )
+from lockgate.cli.deploying import tell_event
 from lockgate.cli.evaluate import choose_candidate
 from lockgate.cli.exits import fail
 from lockgate.cli.gate import show_decision
 from lockgate.cli.live import follow, show_run
 from lockgate.cli.register import registered_body, show_registered
 from lockgate.errors import LockgateError, Refused, UsageMistake
-from lockgate.loop.deployment import DeployEvent
 from lockgate.loop.gate import decide, gaps
 from lockgate.loop.promote import Promoted, is_settled_on, promote
 from lockgate.loop.ship import ShipStep, ship
-from lockgate.shown import shown
 
 
 @click.command("promote", short_help="Make a version that passed the gate live.")
@@ -123,22 +122,6 @@ def _check_live_evaluated(at: Desk, candidate: Any, environment: str) -> None:
             hint=f"`lockgate gate {candidate.label} --to {environment} -s {candidate.system}` "
             "evaluates it first",
         )
-
-
-def tell_event(event: DeployEvent) -> None:
-    """Tell what happens while a version is deployed, on stderr as it comes."""
-    if event.kind == "hook":
-        for line in event.detail.lines:
-            tell(f"    {line}")
-    elif event.kind == "published":
-        tell(f"    published as generation {event.generation}, read back")
-    elif event.kind == "observed":
-        told = list(event.detail)
-        matching = sum(instance.state == "match" for instance in told)
-        tell(f"    {matching} of {len(told)} running instances report it")
-        for instance in told:
-            if instance.state != "match":
-                tell(f"    {shown(instance.name)}: {instance.state}")
 
 
 def promoted_body(done: Promoted) -> dict[str, object]:

@@ -23,9 +23,9 @@ from lockgate.cli.common import (
     tell,
     wrapped,
 )
+from lockgate.cli.deploying import tell_event
 from lockgate.cli.gate import show_finding
 from lockgate.cli.live import PIPE_EVERY_S
-from lockgate.cli.promote import tell_event
 from lockgate.domain import figures
 from lockgate.domain.policy import Policy
 from lockgate.domain.release import Decision, Finding
@@ -55,7 +55,9 @@ def _operators() -> str:
     return ", ".join(operator.name for operator in OPERATORS)
 
 
-@click.command("rehearse", short_help="See whether the gate notices a version made worse on purpose.")
+@click.command(
+    "rehearse", short_help="See whether the gate notices a version made worse on purpose."
+)
 @click.argument("environment", metavar="ENV")
 @click.option("--operator", metavar="NAME", help=f"How it is made worse: {_operators()}.")
 @click.option("--gate-only", is_flag=True, help="Try every operator on the gate; deploy nothing.")

@@ -22,14 +22,18 @@ from lockgate.cli.common import (
     system_option,
     tell,
 )
-from lockgate.cli.promote import tell_event
+from lockgate.cli.deploying import tell_event
+from lockgate.cli.offline import Asked, roll_back_without_registry, with_offline_way
 from lockgate.domain.difference import difference
+from lockgate.domain.figures import size
 from lockgate.domain.policy import Environment
 from lockgate.domain.times import ago
-from lockgate.errors import UsageMistake
+from lockgate.errors import IntegrityBroken, Refused, RegistryTrouble, UsageMistake
 from lockgate.loop.deployment import DeployEvent, tell_each
+from lockgate.loop.way_back import is_large, size_bytes
+from lockgate.ports import Target
 from lockgate.shown import shown
-from lockgate.upkeep.restore import unfinished
+from lockgate.upkeep.reconcile import reconcile
 from lockgate.upkeep.rollback import WayBack, find_way_back, roll_back
 from lockgate.upkeep.settle import Settled, settle
 
@@ -42,6 +46,8 @@ SHOWN_DIFFERENCES = 6
 @click.option("-m", "--reason", metavar="REASON", help="Why; can be added later.")
 @click.option("--incident", metavar="ID", help="The incident's id.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--offline", is_flag=True, help="From the signed receipts, without the registry.")
+@click.option("--publish", metavar="DIR", help="With --offline: the published folder.")
 @system_option
 @registry_option
 @json_option
@@ -51,6 +57,8 @@ def rollback_command(
     reason: str | None,
     incident: str | None,
     yes: bool,
+    offline: bool,
+    publish: str | None,
     system: str | None,
     registry: str | None,
     as_json: bool,
@@ -61,22 +69,48 @@ def rollback_command(
     and the environment held, so that nothing undoes it by accident. A promotion under way is
     stopped. A rehearsal is taken back: nothing is quarantined or held for it. Without a terminal it
     needs --yes.
+
+    With --offline it needs no registry: it goes back to the version of the signed way-back receipt.
+    `lockgate settle` records that later.
     """
-    with desk(registry) as at:
-        name = wiring.choose_system(at.registry, system)
+    context = click.get_current_context()
+    asked = Asked(environment, system, registry or context.obj, publish, reason, incident, yes)
+    if offline:
+        if target_version is not None:
+            raise UsageMistake(
+                "--to needs the registry, which knows what may be gone back to; --offline goes to "
+                "the version of the way-back receipt",
+                hint="leave out --to or --offline",
+            )
+        return roll_back_without_registry(asked, as_json=as_json)
+    if publish is not None:
+        raise UsageMistake("--publish is for --offline only", hint="leave it out")
+    try:
+        return _roll_back(asked, target_version, as_json)
+    except (RegistryTrouble, IntegrityBroken) as error:
+        if target_version is not None:
+            raise
+        raise with_offline_way(error, asked) from error
+
+
+def _roll_back(asked: Asked, target_version: str | None, as_json: bool) -> None:
+    environment, reason, incident = asked.environment, asked.reason, asked.incident
+    with desk(asked.registry) as at:
+        name = wiring.choose_system(at.registry, asked.system)
         settings = _environment(at, environment)
+        place = wiring.target(at.root, name, settings)
+        _record_offline(at, place, name, environment)
         if target_version is None and _ended_rehearsal(
-            at, name, settings, yes=yes, as_json=as_json, forced=True
+            at, name, settings, yes=asked.yes, as_json=as_json, forced=True
         ):
             return
         wanted = (
             wiring.choose_version(at.registry, name, target_version) if target_version else None
         )
         way_back = find_way_back(at.registry, name, environment, to=wanted)
-        if not yes:
+        if not asked.yes:
             _ask(at, way_back)
         began = time.monotonic()
-        place = wiring.target(at.root, name, settings)
         happened: list[DeployEvent] = []
 
         def hear(event: DeployEvent) -> None:
@@ -125,7 +159,12 @@ def _ended_rehearsal(
     forced: bool = False,
 ) -> bool:
     """Put back what was live before a rehearsal that is not over; tell whether there was one."""
+    from lockgate.upkeep.restore import unfinished
+
     place = wiring.target(at.root, system, environment)
+    if unfinished(at.registry, system, environment.name, place) is None:
+        return False
+    _record_offline(at, place, system, environment.name)
     found = unfinished(at.registry, system, environment.name, place)
     if found is None or found.is_back:
         return False
@@ -144,6 +183,20 @@ def _ended_rehearsal(
             }
         )
     return True
+
+
+def _record_offline(at: Desk, place: Target, system: str, environment: str) -> None:
+    """Record a rollback that was made without the registry, before anything is decided on top of it.
+
+    What cannot be recorded stops nobody: the rollback takes a generation above it.
+    """
+    try:
+        done = reconcile(at.registry, place, system, environment, actor=at.actor)
+    except Refused as error:
+        tell(f"not recorded: {error.what}")
+        return
+    if done is not None:
+        tell_event(DeployEvent("recorded", done.generation, done))
 
 
 def _environment(at: Desk, name: str) -> Environment:
@@ -177,8 +230,7 @@ def _show(at: Desk, way_back: WayBack) -> None:
     after = at.registry.versions.definition(way_back.to.definition)
     for line in difference(before, after).summary()[:SHOWN_DIFFERENCES]:
         say(f"  goes back   {shown(line)}")
-    files = len(after.files())
-    say(f"  intact      {files} files checked")
+    say(f"  intact      {len(after.files())} files checked{_last_full_check(at, way_back, now)}")
     if way_back.open_attempt is not None:
         attempt = way_back.open_attempt.attempt
         say(f"  stops       generation {attempt.generation}, which {shown(attempt.actor)} began")
@@ -186,6 +238,18 @@ def _show(at: Desk, way_back: WayBack) -> None:
         say(f"  skipped     {label}: {shown(why)}")
     if way_back.kind == "rollback":
         say(f"  then        {way_back.leaving.label} quarantined, {way_back.environment} held")
+
+
+def _last_full_check(at: Desk, way_back: WayBack, now: datetime) -> str:
+    """Say of what is too large to be hashed now when it last was; the rest follows the switch."""
+    definition = way_back.to.definition
+    if not is_large(at.registry, definition):
+        return ""
+    noted = at.registry.upkeep.full_check(definition)
+    all_of_it = f"all {size(size_bytes(at.registry, definition))}"
+    if noted is None:
+        return f"; {all_of_it} were never hashed at once, and are after the switch"
+    return f"; {all_of_it} hashed {ago(now - noted.at)} ago, all well; again after the switch"
 
 
 def _tell(event: DeployEvent, way_back: WayBack) -> None:

@@ -206,6 +206,15 @@ def _started(run: HookRun) -> Iterator[int]:
             yield int(path.name.split(".")[2])
 
 
+def newest_generation(run: HookRun) -> int:
+    """Return the newest generation of a hook's system and environment that a file here names."""
+    found = [0]
+    for path in run.folder.glob(f"{run.system}.{run.environment}.*"):
+        with suppress(ValueError):
+            found.append(int(path.name.split(".")[2]))
+    return max(found)
+
+
 def _launched(
     root: Path,
     run: HookRun,

@@ -87,6 +87,17 @@ class Publisher:
         """Return the folder of a receipt's definition."""
         return self.folder / receipt.system / receipt.folder
 
+    def has_lost_key(self, system: str) -> bool:
+        """Tell whether a receipt here is signed, and this host has no key to sign the next one."""
+        if self.key.exists():
+            return False
+        for name in (RECEIPT, WAY_BACK):
+            with suppress(OSError, ValueError):
+                _, signature = opened(read_file(str(self.folder / system / name), MAX_BYTES))
+                if signature is not None:
+                    return True
+        return False
+
     def current(self, system: str) -> Receipt | None:
         """Return the receipt of what is live; `None` when nothing was ever published.
 

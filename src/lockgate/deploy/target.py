@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from lockgate.deploy import hook
+from lockgate.deploy import hook, offline_notes
 from lockgate.deploy.host_key import HostKey
 from lockgate.deploy.observe import Observed, classify, observe
 from lockgate.deploy.publisher import Materialise, Publisher
 from lockgate.domain.components import Definition
+from lockgate.domain.offline import OfflineNote
 from lockgate.domain.policy import Environment
 from lockgate.domain.receipt import Receipt
 
@@ -60,6 +62,10 @@ class EnvironmentTarget:
         """Whether running instances can be asked which version they are."""
         return bool(self._environment.observe)
 
+    def hook_words(self) -> str:
+        """Return the words of the deploy hook, as the policy gives them."""
+        return " ".join(self._environment.deploy)
+
     def hook_digest(self) -> str | None:
         """Return a digest of the hook's words and scripts; `None` without a hook."""
         if not self.has_hook:
@@ -92,17 +98,21 @@ class EnvironmentTarget:
         return self.publisher.key_problem() if self.publisher else None
 
     def prepare(
-        self, receipt: Receipt, definition: Definition, open_content: Callable[[str], BinaryIO]
+        self,
+        receipt: Receipt,
+        definition: Definition,
+        open_content: Callable[[str], BinaryIO],
+        *,
+        hash_all: bool = False,
     ) -> None:
-        """Have a receipt's definition stand whole in its folder; safe to repeat."""
-        if self.publisher:
-            self.publisher.prepare(
-                receipt, definition, open_content, budget_bytes=HASHED_AT_ONCE_BYTES
-            )
+        """Have a receipt's definition stand whole in its folder; safe to repeat.
 
-    def folder_problems(self, receipt: Receipt) -> list[str]:
-        """Hash the folder a receipt names, whole; empty when every byte is as it says."""
-        return self.publisher.verify_folder(receipt) if self.publisher else []
+        What is written is always hashed; of a folder that is there already only so much as is
+        quick, unless `hash_all`.
+        """
+        if self.publisher:
+            budget = None if hash_all else HASHED_AT_ONCE_BYTES
+            self.publisher.prepare(receipt, definition, open_content, budget_bytes=budget)
 
     def stage(self, receipt: Receipt) -> None:
         """Write the receipt of an attempt that is under way; safe to repeat."""
@@ -118,6 +128,47 @@ class EnvironmentTarget:
         """Take an attempt's receipt away; safe to repeat."""
         if self.publisher:
             self.publisher.unstage(system, generation)
+
+    def size_bytes(self, receipt: Receipt) -> int:
+        """Return how large the files of a receipt's folder are, as far as they are there."""
+        if self.publisher is None:
+            return 0
+        folder, total = self.publisher.folder_of(receipt), 0
+        for path in (*receipt.files, *receipt.executables):
+            with suppress(OSError):
+                total += (folder / path).stat().st_size
+        return total
+
+    def has_lost_key(self, system: str) -> bool:
+        """Tell whether receipts here are signed, and this host has no key to sign the next one."""
+        place = self.publisher
+        return place is not None and place.has_lost_key(system)
+
+    def offline_notes(self, system: str) -> list[OfflineNote]:
+        """Return what rollbacks without the registry left for it to record, oldest first."""
+        return offline_notes.notes(self.publisher.folder / system) if self.publisher else []
+
+    def write_offline_note(self, note: OfflineNote) -> None:
+        """Leave a note for the registry; replaces the one of the same generation."""
+        if self.publisher:
+            offline_notes.write_note(self.publisher.folder / note.system, note)
+
+    def drop_offline_note(self, system: str, generation: int) -> None:
+        """Remove a note that is recorded; safe to repeat."""
+        if self.publisher:
+            offline_notes.drop_note(self.publisher.folder / system, generation)
+
+    def alone_offline(self, system: str) -> AbstractContextManager[None]:
+        """Be the only one who goes back without the registry, or records it; else `Busy`."""
+        if self.publisher is None:
+            return nullcontext()
+        return offline_notes.alone(self.publisher.folder / system)
+
+    def newest_taken(self, system: str) -> int:
+        """Return the highest generation that any file speaks of, a hook's too; 0 for none."""
+        published = self.publisher.newest_generation(system) if self.publisher else 0
+        noted = [note.generation for note in self.offline_notes(system)]
+        return max(published, hook.newest_generation(self._run(0)), *noted, 0)
 
     def _run(self, generation: int) -> hook.HookRun:
         folder = self._root / ".lockgate" / "hooks"

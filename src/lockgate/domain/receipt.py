@@ -234,7 +234,7 @@ def going_back(way_back: Receipt, live: Receipt | None, generation: int, at: dat
         way_back,
         epoch=live.epoch if live else way_back.epoch,
         generation=generation,
-        kind="rollback",
+        kind="revert" if live and live.kind == "rehearsal" else "rollback",
         state="live",
         decision=None,
         previous=Previous(live.generation, live.version) if live else None,

@@ -6,21 +6,26 @@
 - A hook that fails settles `failed`: the receipt that was there stays.
 - Nobody knows the end of an attempt that was cut off: it stays open until `settle` finds out.
 - Who was overtaken is refused at the settlement, and publishes nothing.
+- While a rollback that was made without the registry is not recorded, nothing is begun.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, BinaryIO, TypeVar
 
 from lockgate.domain.components import Definition
+from lockgate.domain.offline import OfflineNote
 from lockgate.domain.receipt import Origin, Previous, Receipt, receipt_for, settled
 from lockgate.domain.release import Attempt, Deployment, Settlement
 from lockgate.domain.version import Version
 from lockgate.errors import InfrastructureFailed, Interrupted, LockgateError, StaleGeneration
-from lockgate.ports import HookLines, HookTold, InstanceTold, Registry, Target
+from lockgate.loop.unrecorded import BACK, refuse_unrecorded, valid
+from lockgate.loop.way_back import is_large, note_whole, promotions, why_no_target
+from lockgate.ports import HookLines, HookTold, InstanceTold, Registry, Target, Writing
 
 Event = TypeVar("Event")
 
@@ -64,13 +69,14 @@ class Nowhere:
         return None
 
     def prepare(
-        self, receipt: Receipt, definition: Definition, open_content: Callable[[str], BinaryIO]
+        self,
+        receipt: Receipt,
+        definition: Definition,
+        open_content: Callable[[str], BinaryIO],
+        *,
+        hash_all: bool = False,
     ) -> None:
         """Nothing is written."""
-
-    def folder_problems(self, receipt: Receipt) -> Sequence[str]:
-        """There is no folder."""
-        return ()
 
     def stage(self, receipt: Receipt) -> None:
         """Nothing is written."""
@@ -80,6 +86,17 @@ class Nowhere:
 
     def unstage(self, system: str, generation: int) -> None:
         """Nothing was written."""
+
+    def offline_notes(self, system: str) -> Sequence[OfflineNote]:
+        """Nobody went back without the registry: there was nothing to go back to."""
+        return ()
+
+    def drop_offline_note(self, system: str, generation: int) -> None:
+        """There is none."""
+
+    def alone_offline(self, system: str) -> AbstractContextManager[None]:
+        """Nobody else is at it."""
+        return nullcontext()
 
     def start_hook(self, receipt: Receipt, previous: Receipt | None) -> None:
         """There is no hook."""
@@ -139,19 +156,20 @@ def carry_out(
         way_back: The receipt to keep as the way back, once the new one is published.
 
     Raises:
+        Refused: Somebody went back without the registry, and that is not recorded yet.
         InfrastructureFailed: The hook failed; the attempt is settled `failed`.
         Interrupted: A person left; a hook goes on, and `settle` takes it from there.
         StaleGeneration: Somebody was faster; nothing was published.
         LockgateError: The version could not be rebuilt; the attempt is settled `failed`.
     """
+    refuse_unrecorded(registry, target, attempt)
     subject = lease_of(attempt.system, attempt.environment, attempt.generation)
     is_bare = not (target.publishes or target.has_hook)
     settlement = Settlement(
         attempt.system, attempt.environment, attempt.generation, "live", None, actor
     )
     with registry.write() as writing:
-        for record in first:
-            writing.append(record)
+        append_first(registry, writing, first)
         taken = writing.append(attempt)
         for record in beside:
             writing.append(record)
@@ -186,6 +204,24 @@ def carry_out(
             writing.drop_lease(subject)
 
 
+def append_first(registry: Registry, writing: Writing, records: Iterable[Any]) -> None:
+    """Add what belongs before an attempt; what somebody settled meanwhile stays as they settled it.
+
+    Raises:
+        StaleGeneration: What was to be abandoned went live meanwhile.
+    """
+    for record in records:
+        if isinstance(record, Settlement):
+            found = registry.releases.deployment(
+                record.system, record.environment, record.generation
+            )
+            if found is not None and found.outcome == "live":
+                raise _overtaken(found)
+            if found is not None and not found.is_open:
+                continue
+        writing.append(record)
+
+
 def tell_each(
     events: Iterator[Event], tell: Callable[[Event], None], first: Sequence[Event] = ()
 ) -> None:
@@ -206,8 +242,17 @@ def tell_each(
             events.close()
 
 
-def staged_receipt(registry: Registry, attempt: Attempt, version: Version) -> Receipt:
-    """Return the staged receipt of an attempt, the same whenever it is asked for."""
+def staged_receipt(
+    registry: Registry, attempt: Attempt, version: Version, *, folder: str | None = None
+) -> Receipt:
+    """Return the staged receipt of an attempt, the same whenever it is asked for.
+
+    Args:
+        registry: Knows what was live before.
+        attempt: The attempt.
+        version: What it makes live.
+        folder: Where the definition stands already; `None` names the generation's own folder.
+    """
     live = registry.releases.live_before(attempt.system, attempt.environment, attempt.generation)
     previous = None
     if live is not None and live.attempt.version is not None:
@@ -221,46 +266,97 @@ def staged_receipt(registry: Registry, attempt: Attempt, version: Version) -> Re
         decision=attempt.decision,
         previous=previous,
         at=attempt.at,
+        folder=folder,
     )
 
 
-def kept_way_back(registry: Registry, target: Target, live: Deployment | None) -> Receipt | None:
-    """Return the receipt of what is live, with its folder whole, to be the way back from the next.
+def kept_way_back(
+    registry: Registry, target: Target, live: Deployment | None, *, besides: Version | None = None
+) -> Receipt | None:
+    """Return the receipt to keep as the way back from what comes next, with its folder whole.
+
+    It is that of the version that a rollback would go to: what is live, unless no gate let that in
+    or it was left by a rollback before; then the newest one before it.
+
+    Args:
+        registry: Knows what was live.
+        target: Where the environment's versions go.
+        live: What is live before what comes next.
+        besides: What comes next, when it was live before.
 
     Raises:
         IntegrityBroken: Its bytes are gone from the registry: there would be no way back.
     """
-    back = gated_way_back(registry, live)
-    if back is None or back.attempt.version is None or not target.publishes:
+    back = gated_way_back(registry, live, besides=besides)
+    version = registry.versions.get(back.attempt.version or "") if back else None
+    if back is None or version is None or not target.publishes:
         return None
-    version = registry.versions.get(back.attempt.version)
-    if version is None:
-        return None
-    receipt = staged_receipt(registry, back.attempt, version)
+    receipt = _at_hand(registry, target, version, back.attempt.environment)
+    if receipt is None or receipt.version != version.id:
+        staged = staged_receipt(registry, back.attempt, version)
+        receipt = settled(staged, back.settled_at or back.attempt.at)
     definition = registry.versions.definition(version.definition)
-    target.prepare(receipt, definition, registry.objects.open)
-    return settled(receipt, back.settled_at or back.attempt.at)
+    target.prepare(receipt, definition, registry.objects.open, hash_all=True)
+    return receipt
 
 
-def gated_way_back(registry: Registry, live: Deployment | None) -> Deployment | None:
-    """Return what to go back to from whatever takes the place of what is live.
+def gated_way_back(
+    registry: Registry, live: Deployment | None, *, besides: Version | None = None
+) -> Deployment | None:
+    """Return the promotion to go back to from whatever takes the place of what is live.
 
-    That is what is live, unless somebody broke the glass for it: no way back leads to what no gate
-    let in.
+    That is what is live, unless somebody broke the glass for it, it rehearses, is quarantined or
+    was left by a rollback before: then it is the newest one before it that is none of these.
     """
-    while live is not None and live.is_ungated:
-        attempt = live.attempt
-        live = registry.releases.live_before(
-            attempt.system, attempt.environment, attempt.generation
-        )
-    return live
+    if live is None:
+        return None
+    place = (live.attempt.system, live.attempt.environment)
+    for deployment in promotions(registry, *place, live.attempt.generation + 1):
+        version = registry.versions.get(deployment.attempt.version or "")
+        if version is None or why_no_target(registry, version, live.attempt.environment):
+            continue
+        if besides is None or besides.definition != version.definition:
+            return deployment
+    return None
+
+
+def _at_hand(
+    registry: Registry, target: Target, version: Version, environment: str
+) -> Receipt | None:
+    """Return a published receipt of a version's definition: its folder stands already."""
+    origin = Origin(registry.id, registry.epoch, environment)
+    for read in (target.current, target.way_back):
+        receipt = valid(read, version.system)
+        if receipt and (receipt.origin, receipt.definition) == (origin, version.definition):
+            return receipt
+    return None
+
+
+def standing_receipt(
+    registry: Registry, target: Target, attempt: Attempt, version: Version
+) -> Receipt:
+    """Return the staged receipt of an attempt, in the folder that stands for it if one does.
+
+    What is gone back to was published before: its folder is used as it is, however large it is.
+    """
+    folder = None
+    staged = valid(target.staged, attempt.system)
+    if staged is not None and staged.generation == attempt.generation:
+        folder = staged.folder if staged.definition == version.definition else None
+    elif attempt.kind in BACK and target.publishes:
+        kept = _at_hand(registry, target, version, attempt.environment)
+        folder = kept.folder if kept else None
+    return staged_receipt(registry, attempt, version, folder=folder)
 
 
 def _rebuilt(registry: Registry, target: Target, attempt: Attempt, version: Version) -> Receipt:
-    receipt = staged_receipt(registry, attempt, version)
+    receipt = standing_receipt(registry, target, attempt, version)
     if target.publishes:
         definition = registry.versions.definition(version.definition)
-        target.prepare(receipt, definition, registry.objects.open)
+        is_new = attempt.kind not in BACK
+        target.prepare(receipt, definition, registry.objects.open, hash_all=is_new)
+        if is_new and is_large(registry, version.definition):
+            note_whole(registry, version.definition)
         target.stage(receipt)
     return receipt
 
@@ -268,7 +364,7 @@ def _rebuilt(registry: Registry, target: Target, attempt: Attempt, version: Vers
 def _hooked(
     registry: Registry, target: Target, attempt: Attempt, receipt: Receipt
 ) -> Iterator[DeployEvent]:
-    previous = target.current(attempt.system) if target.publishes else None
+    previous = valid(target.current, attempt.system)
     try:
         target.start_hook(receipt, previous)
         for told in target.follow_hook(attempt.system, attempt.generation):

@@ -46,10 +46,8 @@ from lockgate.loop.standing import (
     is_expired,
     what_moved,
 )
+from lockgate.loop.way_back import damaged_files
 from lockgate.ports import Registry, Signing, Target
-
-FULLY_CHECKED_BYTES = 64 << 20
-"""Definitions up to this size are hashed whole before a promotion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,28 +306,6 @@ def _check(
             f"{version.label} waits for {environment.name}: {waiting[0].reason}",
             hint=waiting[0].hint,
         )
-
-
-def damaged_files(registry: Registry, version: Version) -> list[str]:
-    """Return the files of a version whose stored bytes are missing or wrong.
-
-    Every file is looked for, and has to have the size that was recorded. Up to
-    `FULLY_CHECKED_BYTES` in all are hashed as well; beyond that, wrong bytes of the right length
-    are found when the version is materialised.
-    """
-    budget = FULLY_CHECKED_BYTES
-    damaged = []
-    for path, digest in sorted(registry.versions.definition(version.definition).files().items()):
-        size = registry.objects.size(digest)
-        if size is None:
-            damaged.append(f"{path}: not in the registry")
-        elif not registry.objects.has(digest):
-            damaged.append(f"{path}: its {size} bytes are missing or cut short")
-        elif size <= budget:
-            budget -= size
-            if not registry.objects.is_intact(digest):
-                damaged.append(f"{path}: its bytes are not what was registered")
-    return damaged
 
 
 def stands(registry: Registry, decision: Decision) -> Finding:

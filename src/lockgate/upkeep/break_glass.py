@@ -25,13 +25,13 @@ from lockgate.loop.promote import (
     Manner,
     Promoted,
     approved,
-    damaged_files,
     make_live,
     not_quarantined,
     stopped,
     way_back_intact,
 )
 from lockgate.loop.standing import check_environment
+from lockgate.loop.way_back import damaged_files
 from lockgate.ports import Registry, Signing, Target
 from lockgate.upkeep.words import checked_reason, checked_ticket
 

@@ -41,8 +41,9 @@ from lockgate.errors import (
 from lockgate.loop.deployment import DeployEvent, carry_out, kept_way_back
 from lockgate.loop.evaluate import Limits, OpenRunner, evaluate, open_run
 from lockgate.loop.gate import asked_of_rehearsals, decide, gaps
-from lockgate.loop.promote import damaged_files, stopped
+from lockgate.loop.promote import stopped
 from lockgate.loop.register import Registered, register_rehearsal
+from lockgate.loop.way_back import damaged_files
 from lockgate.ports import Registry, Target
 from lockgate.upkeep.operators import OPERATORS, NotApplicable, Operator, Worse, make_worse
 from lockgate.upkeep.restore import (

@@ -32,7 +32,7 @@ from lockgate.loop.deployment import (
     kept_way_back,
     lease_of,
     seen,
-    staged_receipt,
+    standing_receipt,
 )
 from lockgate.loop.evaluate import void
 from lockgate.ports import Registry, Target
@@ -243,7 +243,7 @@ def _published(
 ) -> Iterator[DeployEvent]:
     version = registry.versions.get(revert.attempt.version or "")
     assert version is not None  # a deployment is always of a registered version
-    receipt = staged_receipt(registry, revert.attempt, version)
+    receipt = standing_receipt(registry, target, revert.attempt, version)
     definition = registry.versions.definition(version.definition)
     target.prepare(receipt, definition, registry.objects.open)
     yield from announce(registry, target, revert.attempt, receipt, way_back)
@@ -335,7 +335,7 @@ def _is_published(
         return Finding(
             "published", "fail", f"the receipt names {receipt.label}, generation {told[2]}"
         )
-    problems = target.folder_problems(receipt)
+    problems = target.problems(receipt)
     if problems:
         return Finding("published", "fail", f"{len(problems)} files differ: {problems[0]}")
     return Finding("published", "pass", f"receipt and {count} files, every byte hashed")

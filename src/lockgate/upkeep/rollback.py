@@ -8,27 +8,31 @@
 - While that hold stands, a further rollback needs an explicit target.
 - A promotion under way is abandoned and its hook stopped; its late settlement is refused.
 - Leaving a rehearsal is a revert: it neither quarantines nor holds.
+- What is too large to be hashed at once is hashed after the switch, and told loudly if wrong.
+- What was done without the registry, and cannot be recorded, is gone over: with a generation above.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from lockgate.domain.release import (
-    Attempt,
-    Deployment,
-    Hold,
-    Quarantine,
-    Settlement,
-)
+from lockgate.domain.release import Attempt, Deployment, Settlement
 from lockgate.domain.version import Version
-from lockgate.errors import Refused, UsageMistake
-from lockgate.loop.deployment import NOWHERE, DeployEvent, carry_out
-from lockgate.loop.promote import damaged_files
+from lockgate.errors import IntegrityBroken, Refused, UsageMistake
+from lockgate.loop.deployment import NOWHERE, DeployEvent, carry_out, kept_way_back
+from lockgate.loop.unrecorded import unrecorded
+from lockgate.loop.way_back import (
+    damaged_files,
+    is_large,
+    note_whole,
+    promotions,
+    why_no_target,
+)
 from lockgate.ports import Registry, Target
-
-PAGE = 100
+from lockgate.upkeep.offline import check_after_switch
+from lockgate.upkeep.reconcile import Record, check_gaps, consequences, gap_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +111,7 @@ def _candidates(registry: Registry, live: Deployment, to: Version | None) -> Ite
     before = registry.releases.live_release(attempt.system, attempt.environment)
     if attempt.kind == "rehearsal" and to is None and before is not None:
         yield before
-    yield from _promotions(registry, attempt.system, attempt.environment, attempt.generation)
-
-
-def _promotions(
-    registry: Registry, system: str, environment: str, before: int
-) -> Iterator[Deployment]:
-    """Give what a passing gate made live before a generation, newest first."""
-    while True:
-        page = registry.releases.deployments(system, environment, before=before, limit=PAGE)
-        for deployment in page:
-            if deployment.outcome == "live" and deployment.attempt.kind == "promote":
-                yield deployment
-        if len(page) < PAGE:
-            return
-        before = page[-1].attempt.generation
+    yield from promotions(registry, attempt.system, attempt.environment, attempt.generation)
 
 
 def _problem(
@@ -132,13 +122,9 @@ def _problem(
         return f"it is the same definition as {leaving.label}"
     # What a rehearsal took the place of is put back whatever was said of it.
     was_live = leaving.track == "rehearsal" and version.id == leaving.parent
-    if not was_live and registry.releases.quarantines(
-        version.system, definition=version.definition
-    ):
-        return "its definition is quarantined"
-    is_free = is_explicit or was_live
-    if not is_free and registry.releases.was_left(version.system, environment, version.id):
-        return "it was itself left by a rollback"
+    why_not = why_no_target(registry, version, environment, is_explicit=is_explicit)
+    if why_not is not None and not was_live:
+        return why_not
     damaged = damaged_files(registry, version)
     return f"it is not intact: {damaged[0]}" if damaged else None
 
@@ -202,16 +188,18 @@ def roll_back(
     Raises:
         StaleGeneration: Somebody else changed what is live meanwhile; nothing was changed.
         InfrastructureFailed: The hook failed; the generation is settled `failed`.
-        IntegrityBroken: The target's bytes are gone or damaged.
+        IntegrityBroken: The target's bytes are gone or damaged; or it is live, and what was hashed
+            after the switch is not whole.
     """
     place = target or NOWHERE
-    first: list[Settlement] = []
+    first: list[Record] = []
     generation = way_back.leaving_deployment.attempt.generation + 1
     newest = registry.releases.newest(way_back.system, way_back.environment)
     if newest is not None:
         generation = newest.attempt.generation + 1
         if newest.is_open:
-            first.append(_abandoned(newest, place, actor))
+            first.append(_abandoned(newest, actor))
+    generation = _above_unrecorded(registry, way_back, place, generation, first, actor)
     live = registry.releases.live(way_back.system, way_back.environment)
     if live is None or live.attempt.generation != way_back.leaving_deployment.attempt.generation:
         raise UsageMistake(
@@ -230,22 +218,57 @@ def roll_back(
         reason,
         actor,
     )
+    kept = None
+    if way_back.kind == "revert":
+        with suppress(IntegrityBroken):  # what is live comes first
+            kept = kept_way_back(registry, place, way_back.leaving_deployment, besides=way_back.to)
+    beside = consequences(
+        registry, [way_back.leaving], way_back.to, way_back.environment, reason, actor
+    )
+    if newest is not None and newest.is_open and place.has_hook:
+        place.stop_hook(way_back.system, newest.attempt.generation)
     yield from carry_out(
         registry,
         place,
         attempt,
         way_back.to,
         actor=actor,
+        way_back=kept,
         first=first,
-        beside=_consequences(registry, way_back, reason, actor),
+        beside=beside,
     )
+    if place.publishes and is_large(registry, way_back.to.definition):
+        live_now = place.current(way_back.system)
+        if live_now is not None and live_now.generation == generation:
+            check_after_switch(place, live_now)
+            noted = note_whole(registry, way_back.to.definition)
+            yield DeployEvent("hashed", generation, noted.size_bytes)
 
 
-def _abandoned(open_attempt: Deployment, target: Target, actor: str) -> Settlement:
-    """Stop what an open attempt may still be doing; its settlement goes with the rollback."""
+def _above_unrecorded(
+    registry: Registry,
+    way_back: WayBack,
+    target: Target,
+    generation: int,
+    first: list[Record],
+    actor: str,
+) -> int:
+    """Return the generation to take, above what was done without the registry and cannot be recorded.
+
+    What lies in between is added to the records that come first, as taken and never published.
+    """
+    place = (way_back.system, way_back.environment)
+    found = unrecorded(registry, target, *place)
+    if found is None or found.top < generation:
+        return generation
+    check_gaps(found, *place)
+    first += gap_records(found, *place, way_back.to, found.top + 1, actor, target)
+    return found.top + 1
+
+
+def _abandoned(open_attempt: Deployment, actor: str) -> Settlement:
+    """Return the settlement of an open attempt, which goes with the rollback."""
     attempt = open_attempt.attempt
-    if target.has_hook:
-        target.stop_hook(attempt.system, attempt.generation)
     return Settlement(
         attempt.system,
         attempt.environment,
@@ -254,19 +277,3 @@ def _abandoned(open_attempt: Deployment, target: Target, actor: str) -> Settleme
         f"{actor} rolled back while it was under way",
         actor,
     )
-
-
-def _consequences(
-    registry: Registry, way_back: WayBack, reason: str | None, actor: str
-) -> list[Quarantine | Hold]:
-    if way_back.kind == "revert":
-        return []
-    left = way_back.leaving
-    words = f"rolled back from {left.label} to {way_back.to.label} in {way_back.environment}"
-    words += f": {reason}" if reason else ""
-    found: list[Quarantine | Hold] = []
-    if not registry.releases.quarantines(left.system, definition=left.definition):
-        found.append(Quarantine(left.system, left.definition, left.id, words, actor))
-    if not registry.releases.holds(left.system, way_back.environment):
-        found.append(Hold(left.system, way_back.environment, words, actor))
-    return found

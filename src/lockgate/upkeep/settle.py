@@ -1,33 +1,56 @@
 """Settle: find out how an attempt that was cut off ended, and finish it; safe to repeat.
 
-what is found                               what it means      what is done
-------------------------------------------  -----------------  -----------------------------
-the attempt's process lives                 it is under way    nothing; it is told
-no hook was started, or there is none       nothing touched    settled `abandoned`
-the hook runs                               it is under way    it is followed to its end
-the hook ended well                         it is deployed     settled `live`, published
-the hook ended badly                        it is not          settled `failed`
-nobody saw how the hook ended               unknown            the running instances decide
-settled `live`, other receipt published     cut off at the end published again
+What was done without the registry is recorded first (`upkeep.reconcile`). Then:
+
+newest attempt  what is found                       means             what is done
+--------------  ----------------------------------  ----------------  -----------------------------
+open            its process lives                   under way         nothing; it is told
+open            no hook was started, or none is     nothing touched   settled `abandoned`
+open            the hook runs                       under way         followed to its end
+open            the hook ended well                 deployed          settled `live`, published
+open            the hook ended badly                not deployed      settled `failed`
+open            nobody saw how the hook ended       unknown           the running instances decide
+open            its receipt is published            deployed          settled `live`
+settled `live`  its receipt is not published        cut off late      published
+settled `live`  its receipt, a byte: not as signed  tampered with     written again: `repaired`
+settled         all as it should be                 settled           nothing
+
+The records of an attempt, together, at every moment:
+
+attempt   settlement   receipt            quarantine, hold    after
+--------  -----------  -----------------  ------------------  -----------------------------------
+none      -            the one before     -                   nothing happened
+open      -            the one before     of a rollback: yes  settle, or the next rollback
+n         live         the one before     of a rollback: yes  settle publishes it
+n         live         n                  of a rollback: yes  done
+n         failed       the one before     of a rollback: yes  the next attempt
+n         abandoned    the one before     of a rollback: yes  the next attempt
+none      -            n, made offline    -                   settle records attempt, settlement,
+                                                              quarantine and hold at once
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-from lockgate.domain.release import Attempt, Settlement
+from lockgate.domain.receipt import Receipt
+from lockgate.domain.release import Attempt, Deployment, Settlement
 from lockgate.domain.version import Version
 from lockgate.errors import Inconclusive, IntegrityBroken, Refused
 from lockgate.loop.deployment import (
     DeployEvent,
     announce,
     finish,
+    kept_way_back,
     lease_of,
     seen,
-    staged_receipt,
+    standing_receipt,
 )
+from lockgate.loop.unrecorded import valid
 from lockgate.ports import Registry, Target
+from lockgate.upkeep.reconcile import Recorded, reconcile
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +60,7 @@ class Settled:
     generation: int
     label: str
     outcome: str
-    """`live`, `failed`, `abandoned`, `published` or `nothing`."""
+    """`live`, `failed`, `abandoned`, `recorded`, `published`, `repaired` or `nothing`."""
     words: str
 
 
@@ -47,37 +70,64 @@ def settle(
     """Finish what was cut off in an environment; the last thing given is what was found.
 
     Raises:
-        Busy: The process that made the attempt is still at work.
+        Busy: The process that made the attempt is still at work, or somebody goes back without
+            the registry right now.
+        Refused: What was done without the registry cannot be recorded; the message says why.
         Inconclusive: Nobody can tell how the hook ended; the message says how to decide.
     """
+    with _held(registry, registry.releases.newest(system, environment), actor):
+        recorded = reconcile(registry, target, system, environment, actor=actor)
+    if recorded is not None:
+        yield DeployEvent("recorded", recorded.generation, recorded)
     newest = registry.releases.newest(system, environment)
     if newest is None:
         yield Settled(0, "-", "nothing", f"nothing was ever promoted to {environment}")
         return
+    with _held(registry, newest, actor):
+        if newest.is_open:
+            yield from _open(registry, target, newest, actor)
+        else:
+            yield from _published(registry, system, environment, target, recorded)
+
+
+@contextmanager
+def _held(registry: Registry, newest: Deployment | None, actor: str) -> Iterator[None]:
+    """Be the only one at work on an attempt."""
+    if newest is None:
+        yield
+        return
     attempt = newest.attempt
+    subject = lease_of(attempt.system, attempt.environment, attempt.generation)
+    with registry.write() as writing:
+        writing.take_lease(subject, actor)
+    try:
+        yield
+    finally:
+        with registry.write(durable=False) as writing:
+            writing.drop_lease(subject)
+
+
+def _version(registry: Registry, attempt: Attempt) -> Version:
     version = registry.versions.get(attempt.version or "")
     if version is None:
         raise IntegrityBroken(
             f"generation {attempt.generation} names a version that is not registered",
             hint="restore a backup",
         )
-    with registry.write() as writing:
-        writing.take_lease(lease_of(system, environment, attempt.generation), actor)
-    try:
-        if newest.is_open:
-            yield from _open(registry, target, attempt, version, actor)
-        else:
-            yield from _published(registry, system, environment, target)
-    finally:
-        with registry.write(durable=False) as writing:
-            writing.drop_lease(lease_of(system, environment, attempt.generation))
+    return version
 
 
 def _open(
-    registry: Registry, target: Target, attempt: Attempt, version: Version, actor: str
+    registry: Registry, target: Target, newest: Deployment, actor: str
 ) -> Iterator[DeployEvent | Settled]:
+    attempt = newest.attempt
+    version = _version(registry, attempt)
+    published = valid(target.current, attempt.system)
+    if published is not None and _is_of(published, registry, attempt):
+        yield _end(registry, target, attempt, version, actor, "its receipt is published", "live")
+        return
     if not target.has_hook:
-        yield _give_up(registry, target, attempt, version, actor, "it was cut off", "abandoned")
+        yield _end(registry, target, attempt, version, actor, "it was cut off", "abandoned")
         return
     if target.hook_status(attempt.system, attempt.generation).state == "running":
         for told in target.follow_hook(attempt.system, attempt.generation):
@@ -86,23 +136,51 @@ def _open(
     if status.state == "absent":
         target.stop_hook(attempt.system, attempt.generation)
         words = "it was cut off before its hook was started"
-        yield _give_up(registry, target, attempt, version, actor, words, "abandoned")
+        yield _end(registry, target, attempt, version, actor, words, "abandoned")
     elif status.is_success or (
         status.ending == "lost" and _all_run(registry, target, attempt, version)
     ):
-        receipt = staged_receipt(registry, attempt, version)
-        target.prepare(
-            receipt, registry.versions.definition(version.definition), registry.objects.open
-        )
-        way_back = target.current(attempt.system) if attempt.kind == "promote" else None
-        yield from finish(registry, target, attempt, receipt, way_back, actor=actor)
+        yield from _finished(registry, target, attempt, version, actor)
         words = f"its hook {status.words()}"
         yield Settled(attempt.generation, version.label, "live", words)
     elif status.ending != "lost":
         words = f"its hook {status.words()}"
-        yield _give_up(registry, target, attempt, version, actor, words, "failed")
+        yield _end(registry, target, attempt, version, actor, words, "failed")
     else:
         raise _unknown(attempt, version)
+
+
+def _finished(
+    registry: Registry, target: Target, attempt: Attempt, version: Version, actor: str
+) -> Iterator[DeployEvent]:
+    receipt = standing_receipt(registry, target, attempt, version)
+    definition = registry.versions.definition(version.definition)
+    target.prepare(receipt, definition, registry.objects.open)
+    way_back = _way_back(registry, target, attempt)
+    yield from finish(registry, target, attempt, receipt, way_back, actor=actor)
+
+
+def _way_back(registry: Registry, target: Target, attempt: Attempt) -> Receipt | None:
+    """Return the receipt to keep beside that of an attempt, as it would have been kept."""
+    if attempt.kind == "rollback":
+        return None
+    to = registry.versions.get(attempt.version or "") if attempt.kind == "revert" else None
+    before = registry.releases.live_before(attempt.system, attempt.environment, attempt.generation)
+    try:
+        return kept_way_back(registry, target, before, besides=to)
+    except IntegrityBroken:
+        return None  # what is live is to be published all the same
+
+
+def _is_of(published: Receipt, registry: Registry, attempt: Attempt) -> bool:
+    """Tell whether a published receipt is that of an attempt."""
+    return (
+        published.registry,
+        published.epoch,
+        published.environment,
+        published.generation,
+        published.version,
+    ) == (registry.id, registry.epoch, attempt.environment, attempt.generation, attempt.version)
 
 
 def _all_run(registry: Registry, target: Target, attempt: Attempt, version: Version) -> bool:
@@ -122,7 +200,7 @@ def _unknown(attempt: Attempt, version: Version) -> Inconclusive:
     )
 
 
-def _give_up(
+def _end(
     registry: Registry,
     target: Target,
     attempt: Attempt,
@@ -141,34 +219,78 @@ def _give_up(
 
 
 def _published(
-    registry: Registry, system: str, environment: str, target: Target
+    registry: Registry,
+    system: str,
+    environment: str,
+    target: Target,
+    recorded: Recorded | None,
 ) -> Iterator[DeployEvent | Settled]:
     live = registry.releases.live(system, environment)
-    version = registry.versions.get(live.attempt.version or "") if live else None
-    if live is None or version is None:
+    if live is None:
         yield Settled(0, "-", "nothing", f"nothing is live in {environment}")
         return
-    generation = live.attempt.generation
+    version, generation = _version(registry, live.attempt), live.attempt.generation
+    done = Settled(generation, version.label, "nothing", "everything is settled")
+    if recorded is not None:
+        words = f"made without the registry by {recorded.actor}, as claimed"
+        outcome = "recorded" if recorded.is_live else "abandoned"
+        done = Settled(recorded.generation, recorded.label, outcome, words)
+    elif target.publishes:
+        done = replace(done, words="everything is settled and published")
     if not target.publishes:
-        yield Settled(generation, version.label, "nothing", "everything is settled")
+        yield done
         return
     try:
         current = target.current(system)
+        is_damaged = False
     except IntegrityBroken:
-        current = None
-    if current is not None and current.generation > generation:
-        raise Refused(
-            f"generation {current.generation} was published without the registry, which knows "
-            f"only {generation}",
-            hint=f"`lockgate rollback {environment} -s {system} --to {current.label}` records it",
-        )
-    receipt = staged_receipt(registry, live.attempt, version)
-    definition = registry.versions.definition(version.definition)
-    target.prepare(receipt, definition, registry.objects.open)
-    if current is not None and current.generation == generation:
-        target.unstage(system, generation)
-        yield Settled(generation, version.label, "nothing", "everything is settled and published")
+        current, is_damaged = None, True
+    if current is not None and _is_of(current, registry, live.attempt):
+        yield _repaired(registry, target, current, version, done)
         return
-    way_back = current if live.attempt.kind == "promote" else None
+    _refuse_newer(registry, current, environment)
+    receipt = standing_receipt(registry, target, live.attempt, version)
+    target.prepare(receipt, registry.versions.definition(version.definition), registry.objects.open)
+    way_back = _way_back(registry, target, live.attempt)
     yield from announce(registry, target, live.attempt, receipt, way_back)
-    yield Settled(generation, version.label, "published", "its receipt had not been written")
+    if recorded is not None:
+        yield done
+    elif is_damaged:
+        words = "its receipt did not count, and was written again"
+        yield Settled(generation, version.label, "repaired", words)
+    else:
+        yield Settled(generation, version.label, "published", "its receipt had not been written")
+
+
+def _refuse_newer(registry: Registry, current: Receipt | None, environment: str) -> None:
+    """Leave alone what another registry, or a later life of this one, has published.
+
+    Raises:
+        Refused: It has.
+    """
+    if current is None or (current.registry == registry.id and current.epoch <= registry.epoch):
+        return
+    whose = "a later life of this registry"
+    if current.registry != registry.id:
+        whose = f"another registry, `{current.registry[:8]}`,"
+    raise Refused(
+        f"{whose} publishes {current.system} for {environment} here: {current.label} as generation "
+        f"{current.generation}; nothing was changed",
+        hint="bring that registry back, or give `publish` another folder in policy.toml",
+    )
+
+
+def _repaired(
+    registry: Registry, target: Target, current: Receipt, version: Version, done: Settled
+) -> Settled:
+    """Put right what is not as its receipt says, byte by byte; say so when something was."""
+    target.unstage(current.system, current.generation)
+    wrong = target.problems(current)
+    if not wrong:
+        return done
+    definition = registry.versions.definition(version.definition)
+    target.prepare(current, definition, registry.objects.open, hash_all=True)
+    words = f"{wrong[0]}; it was written again from the registry"
+    if len(wrong) > 1:
+        words = f"{wrong[0]} and {len(wrong) - 1} more; they were written again from the registry"
+    return Settled(current.generation, version.label, "repaired", words)

@@ -1,0 +1,33 @@
+"""What happens while a version is deployed, told as it comes."""
+
+from __future__ import annotations
+
+from lockgate.cli.common import tell
+from lockgate.domain.figures import size
+from lockgate.loop.deployment import DeployEvent
+from lockgate.shown import shown
+
+
+def tell_event(event: DeployEvent) -> None:
+    """Tell what happens while a version is deployed, on stderr as it comes."""
+    if event.kind == "hook":
+        for line in event.detail.lines:
+            tell(f"    {line}")
+    elif event.kind == "recorded":
+        done = event.detail
+        state = "live" if done.is_live else "cut off before it was live"
+        tell(
+            f"    recorded generation {done.generation}, made without the registry by "
+            f"{done.actor}, as claimed: {done.label}, {state}"
+        )
+    elif event.kind == "hashed":
+        tell(f"    all {size(event.detail)} hashed after the switch, all well")
+    elif event.kind == "published":
+        tell(f"    published as generation {event.generation}, read back")
+    elif event.kind == "observed":
+        told = list(event.detail)
+        matching = sum(instance.state == "match" for instance in told)
+        tell(f"    {matching} of {len(told)} running instances report it")
+        for instance in told:
+            if instance.state != "match":
+                tell(f"    {shown(instance.name)}: {instance.state}")
