@@ -256,14 +256,20 @@ def test_who_may_not_write_is_told_why(open_to_all: Desk, nobody: tuple[str, ...
     """The write is a real one."""
     from cli.desks import process
 
-    open_to_all.done("register", "-m", "first")
+    open_to_all.done("ship", "--to", "staging", "-m", "first")
+    prompt = open_to_all.root / "systems/desk/prompts/praise.txt"
+    prompt.write_text(prompt.read_text(encoding="utf-8") + "finest\n", encoding="utf-8")
+    open_to_all.done("ship", "--to", "staging", "-m", "second")
     for path in (open_to_all.root / ".lockgate").iterdir():
         path.chmod(0o444 if path.is_file() else 0o555)
     (open_to_all.root / ".lockgate").chmod(0o555)
     said = process("ready", "staging", cwd=open_to_all.root, before=nobody)
     if nobody:
         assert said.returncode == 1, said
-        assert "the registry cannot be written" in " ".join(said.stdout.decode().split())
+        out = said.stdout.decode()
+        assert "the registry cannot be written" in " ".join(out.split())
+        assert line(out, "way back").startswith("✔ ok way back v1: every byte")
+        assert out.endswith("staging of desk: not ready: 1 to repair\n")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import click
 from lockgate import wiring
 from lockgate.cli.common import (
     Desk,
+    confirmed,
     desk,
     emit,
     json_option,
@@ -109,12 +110,7 @@ def _ask(found: Plan, versions: tuple[str, ...], reason: str | None, today: str 
             "nobody is there to confirm that contents go; nothing was removed",
             hint=f"`lockgate {' '.join(['expire', *words, '-s', found.system, '--yes'])}`",
         )
-    click.echo(
-        "remove these contents for good? press y, anything else cancels: ", nl=False, err=True
-    )
-    answer = click.getchar()
-    click.echo("", err=True)
-    if answer not in ("y", "Y"):
+    if not confirmed("remove these contents for good?"):
         raise click.exceptions.Abort
 
 

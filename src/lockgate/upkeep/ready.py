@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -103,9 +104,10 @@ def ready(
     yield _host_key(case)
     yield _my_key(case)
     yield from _stops(case)
-    for check in look.checks.values():
-        with registry.write(durable=False) as writing:
-            writing.note_full_check(check)
+    if look.checks:
+        with suppress(LockgateError), registry.write(durable=False) as writing:
+            for check in look.checks.values():
+                writing.note_full_check(check)
 
 
 def is_ready(findings: Sequence[Finding]) -> bool:
