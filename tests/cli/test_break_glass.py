@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
-from cli.desks import Desk, normal
+from cli.desks import Desk, environment, normal
 from cli.terminal import Terminal
 
 BREAK = (
@@ -263,3 +265,29 @@ def test_a_machine_is_told(new: Desk) -> None:
     assert told.code == 0
     assert "note: v1 is ungated: somebody broke the glass for it" in told.err
     assert new.outside(*asked, "--json").json["ungated"] is True
+
+
+def test_of_two_who_close_at_once_one_does(busy: Desk) -> None:
+    """Two processes: one closing is recorded, and the other one is told."""
+    broken(busy)
+    busy.done("rollback", "production", "-s", "desk", "--yes")
+    words = ("close", "production", "-s", "desk", "-m", "looked at")
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "lockgate", *words],
+            cwd=busy.root,
+            env=environment(LOCKGATE_ACTOR=name),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("ml-lead", "support-lead")
+    ]
+    told = [racer.communicate(timeout=60) for racer in racers]
+    codes = [racer.returncode for racer in racers]
+    assert sorted(codes) == [0, 1], told
+    lost = told[codes.index(1)][1]
+    assert "closed generation 2 of production first" in lost or "is open" in lost
+    rows = busy.state()["closing"]
+    assert len(rows) == 1
