@@ -59,6 +59,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Upkeep": {
         "rehearse": ("rehearse", "See whether the gate notices a version made worse on purpose."),
+        "recheck": ("recheck", "Evaluate what is live again and hold it against its approval."),
         "review": ("review", "Ask whether gate, definition and way back still hold."),
         "expire": ("expire", "Remove the contents of old experiments; records stay."),
     },
