@@ -189,3 +189,5 @@ def test_a_prompt_that_is_only_a_list_is_cut_too() -> None:
     words = "".join(f"{n} word\n" for n in range(6))
     made = Made(prompt=({}, {"words.txt": words}))
     assert made.text(made.worse("truncate-prompt"), "words.txt") == "0 word\n1 word\n2 word\n"
+    with pytest.raises(NotApplicable, match="which drop-examples leaves out"):
+        made.worse("blank-prompt")

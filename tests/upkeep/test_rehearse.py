@@ -25,6 +25,7 @@ from lockgate.errors import (
     StaleGeneration,
     UsageMistake,
 )
+from lockgate.loop.gate import gaps
 from lockgate.ports import CaseFailed, Question, Target
 from lockgate.upkeep.hold import hold
 from lockgate.upkeep.operators import OPERATORS
@@ -440,6 +441,8 @@ class TestMeanwhile:
         assert "`lockgate rehearse staging -s support-desk`" in one.value.hint
         with pytest.raises(Refused, match="the rehearsal r1 is live in staging"):
             desk.decide(version, again=True)
+        with pytest.raises(Refused, match="the rehearsal r1 is live in staging"):
+            gaps(desk.registry, version, "staging", desk.policy)
         *_, last = steps
         assert last.result.is_detected
         desk.decide(version)

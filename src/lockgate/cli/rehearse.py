@@ -326,9 +326,9 @@ def _show_done(plan: Plan, done: Rehearsed) -> None:
     for finding in findings:
         show_finding(finding)
     tell(
-        f"next: give {' or '.join(suites)} cases that {plan.operator.words} would break, or a "
-        f"stricter rule; `lockgate rehearse {plan.environment.name} -s {plan.system} --gate-only` "
-        "tries every operator"
+        f"next: add cases to {' or '.join(suites)} that go wrong when we "
+        f"{plan.operator.words}, or write a stricter rule; `lockgate rehearse "
+        f"{plan.environment.name} -s {plan.system} --gate-only` tries every operator"
     )
 
 

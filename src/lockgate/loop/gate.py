@@ -60,7 +60,13 @@ def asked_of_rehearsals(
 
 
 def gaps(registry: Registry, version: Version, environment_name: str, policy: Policy) -> list[Gap]:
-    """Return the runs that are missing: the candidate's own first, then those of what is live."""
+    """Return the runs that are missing: the candidate's own first, then those of what is live.
+
+    Raises:
+        Refused: A rehearsal is live there: a release is not compared with it.
+    """
+    if version.track == "release":
+        check_no_rehearsal(registry, version.system, environment_name)
     case = _case(registry, version, environment_name, policy, None)
     found = [
         Gap(version, suite, is_live=False)

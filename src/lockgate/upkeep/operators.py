@@ -92,6 +92,8 @@ def _blank_prompt(definition: Definition, read: Read) -> Worse:
     texts = {path: data for path, data in _prompt_texts(definition, read).items() if data.strip()}
     if not texts:
         raise NotApplicable("the prompt has no text file")
+    if all(without_examples(path, data) is not None for path, data in texts.items()):
+        raise NotApplicable("all of the prompt is examples, which drop-examples leaves out")
     return _rewritten(definition, "prompt", dict.fromkeys(texts, b""), "the prompt is empty")
 
 
