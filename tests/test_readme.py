@@ -200,6 +200,18 @@ def test_what_is_published_can_be_resolved_and_checked(shell, told: str) -> None
     assert shell(f'"{sys.executable}" -c "{code}"', cwd=story).strip() == "v8"
 
 
+def test_the_sample_is_rehearsed_as_it_is_printed(shell, told: str) -> None:  # type: ignore[no-untyped-def]
+    """The gate refuses the worse version, catches every way to get worse, and what is live holds."""
+    story = shell.folder / "story"
+    rehearse, gate_only, recheck = next(
+        block for block in blocks("sh") if "lockgate rehearse" in block
+    ).splitlines()
+    said = " ".join(shell(rehearse, cwd=story).split())
+    assert "✔ detected in" in said and "87 files verified" in said
+    assert "✔ the gate catches 2 of 2 ways to get worse" in shell(gate_only, cwd=story)
+    assert "is as good as when it was approved" in shell(recheck, cwd=story)
+
+
 def workflow() -> tuple[str, str]:
     """Return the two jobs of the README's workflow, as text; the test extra brings no YAML."""
     (block,) = blocks("yaml")

@@ -229,6 +229,15 @@ class TestDetected:
         assert [record.generation for record in records(desk)] == [5, 3]
         assert is_as_before(desk)
 
+    def test_contents_that_expired_come_back(self, desk: World) -> None:
+        """What made it worse is made again, byte for byte."""
+        worse = rehearsed(desk, "truncate-prompt").version
+        files = desk.registry.versions.definition(worse.definition).files()
+        with desk.registry.write() as writing:
+            writing.remove_content(files["prompts/system.md"], "expire", "old", ON_CALL)
+        assert rehearsed(desk, "truncate-prompt").version == worse
+        assert desk.registry.objects.is_intact(files["prompts/system.md"])
+
     def test_after_a_rollback_it_is_compared_with_what_is_live(self, desk: World) -> None:
         """What is live by a rollback is made worse and comes back, not what was left."""
         found = find_way_back(desk.registry, SYSTEM, "staging")

@@ -175,13 +175,16 @@ def register_rehearsal(
         actor: Who rehearses.
     """
     known = _known(registry, live.system, definition, live, "rehearsal")
-    if known is not None:
+    gone = {digest: data for digest, data in contents.items() if not registry.objects.has(digest)}
+    if known is not None and not gone:
         return known
     reason = _checked_reason(reason)
     new = _version(live.system, definition, live, "rehearsal", live.owner, actor, reason)
     with registry.write() as writing:
-        for digest, data in contents.items():
+        for digest, data in gone.items():
             writing.put_file(partial(BytesIO, data), digest, len(data))
+        if known is not None:
+            return known
         prompt = _stored_prompt_text(registry, definition)
         return _record(registry, writing, new, live, definition, prompt)
 
