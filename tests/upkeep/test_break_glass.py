@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import append
+from builders import append, attempt_of
 from lockgate import wiring
 from lockgate.domain.release import Quarantine, Settlement
 from lockgate.domain.version import Version
@@ -19,6 +19,7 @@ from lockgate.loop.promote import Promoted, damaged_files
 from lockgate.upkeep.break_glass import Glass, break_glass, look
 from lockgate.upkeep.hold import hold
 from lockgate.upkeep.rollback import find_way_back, roll_back
+from lockgate.upkeep.settle import settle
 from tests.loop.world import PRODUCTION, STAGING, SYSTEM, World
 
 BREAKER, SECOND = "on-call", "support-lead"
@@ -192,8 +193,6 @@ class TestItNeverBypasses:
 
     def test_an_open_attempt(self, behind: World) -> None:
         """Nobody knows what runs: settle or roll back first."""
-        from builders import attempt_of
-
         v2 = named(behind, "v2")
         append(
             behind.registry,
@@ -324,6 +323,25 @@ class TestAfterwards:
         assert (live.label, live.kind, live.ungated) == ("v3", "break_glass", True)
         assert (back.label, back.kind, back.ungated) == ("v1", "promote", False)
 
+    def test_cut_off_before_it_was_published_settle_keeps_the_way_back(self, world: World) -> None:
+        """Its receipt is written after all, ungated, beside that of what the gate let in."""
+        world.apply_policy(STAGING.replace('stakes = "low"', 'stakes = "low"\npublish = "out"'))
+        place = wiring.target(world.root, SYSTEM, world.policy.environment("staging"))
+        v1 = world.evaluated(14)
+        world.promote(v1, decision=world.decide(v1), target=place)
+        v2 = world.version(15)
+        attempt = attempt_of(
+            world.registry, v2, kind="break_glass", environment="staging", ticket="T", reason="r"
+        )
+        live = Settlement(SYSTEM, "staging", 2, "live", None, BREAKER)
+        append(world.registry, attempt, live)
+        for _ in settle(world.registry, SYSTEM, "staging", place, actor=BREAKER):
+            pass
+        current, back = place.current(SYSTEM), place.way_back(SYSTEM)
+        assert current is not None and back is not None
+        assert (current.label, current.ungated) == ("v2", True)
+        assert (back.label, back.ungated) == ("v1", False)
+
     def test_does_not_count_where_another_environment_requires_it(self, behind: World) -> None:
         """Broken in staging, it is not promoted there by a passing gate."""
         v2 = behind.evaluated(3)
@@ -365,8 +383,6 @@ class TestAfterwards:
 
 def test_raw_records_cannot_skip_the_ticket(behind: World, tmp_path: Path) -> None:
     """The registry itself refuses a break-glass without a ticket."""
-    from builders import attempt_of
-
     attempt = attempt_of(behind.registry, named(behind, "v2"), kind="break_glass", reason="r")
     settled = Settlement(SYSTEM, "production", attempt.generation, "live", None, BREAKER)
     with pytest.raises(Refused):
