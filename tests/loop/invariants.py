@@ -31,6 +31,11 @@ RECORDS = (
     "quarantine",
     "hold",
     "lift",
+    "note",
+    "closing",
+    "rehearsal",
+    "review",
+    "recheck",
 )
 """Tables whose every row has a ledger row."""
 
@@ -323,6 +328,61 @@ def requirement_problems(root: Path, requires: dict[str, list[str]]) -> Iterator
                 )
         if (*_place(attempt), attempt["generation"]) in live:
             passed.add((attempt["environment"], *what))
+
+
+def way_back_problems(rows: Rows) -> Iterator[str]:
+    """Check what a rollback led to, what it left behind, and that a rehearsal left nothing."""
+    settled = {(*_place(row), row["generation"]): row for row in rows.settlement}
+    definition = {version["id"]: version["definition"] for version in rows.version}
+    lifted = {row["lifts"]: row["seq"] for row in rows.lift}
+    live: dict[tuple[str, str], Row] = {}
+    promoted: set[tuple[str, str, str]] = set()
+    open_glass: dict[tuple[str, str], set[int]] = {}
+    for attempt in sorted(rows.attempt, key=lambda row: row["seq"]):
+        place = _place(attempt)
+        where = f"generation {attempt['generation']} of {place}"
+        if attempt["generation"] == 0:
+            continue
+        before = live.get(place)
+        if attempt["kind"] in ("rollback", "revert") and before is None:
+            yield f"{where} goes back from nothing"
+            continue
+        if attempt["kind"] == "rollback" and before is not None:
+            if (*place, attempt["version"]) not in promoted:
+                yield f"{where} goes back to what no passing gate let in"
+            left = definition[before["version"]]
+            if not any(
+                row["definition"] == left
+                and row["seq"] < attempt["seq"] + 3
+                and lifted.get(row["seq"], attempt["seq"] + 1) > attempt["seq"]
+                for row in rows.quarantine
+            ):
+                yield f"{where} left a version that is not quarantined"
+            if not any(
+                _place(row) == place
+                and row["seq"] < attempt["seq"] + 3
+                and lifted.get(row["seq"], attempt["seq"] + 1) > attempt["seq"]
+                for row in rows.hold
+            ):
+                yield f"{where} left the environment open"
+        closed = {
+            row["generation"]
+            for row in rows.closing
+            if _place(row) == place and row["seq"] < attempt["seq"]
+        }
+        if attempt["kind"] == "promote" and open_glass.get(place, set()) - closed:
+            yield f"{where} was promoted while a broken glass was not closed"
+        settlement = settled.get((*place, attempt["generation"]))
+        if settlement is not None and settlement["outcome"] == "live":
+            live[place] = attempt
+            if attempt["kind"] == "promote":
+                promoted.add((*place, attempt["version"]))
+            if attempt["kind"] == "break_glass":
+                open_glass.setdefault(place, set()).add(attempt["generation"])
+    breakers = {(*_place(row), row["generation"]): row["actor"] for row in rows.attempt}
+    for closing in rows.closing:
+        if breakers[*_place(closing), closing["generation"]] == closing["actor"]:
+            yield f"generation {closing['generation']} was closed by who broke the glass"
 
 
 def _newest(applied: list[Row], before: int) -> Row:
