@@ -7,6 +7,7 @@ that is quarantined, or that is not intact.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import tempfile
@@ -65,6 +66,10 @@ keep = "14d"
 """
 
 
+class Died(BaseException):
+    """The process is gone."""
+
+
 class Nights(RuleBasedStateMachine):
     """Everybody does anything; now and then a process dies."""
 
@@ -86,7 +91,6 @@ class Nights(RuleBasedStateMachine):
         self.versions: list[Version] = []
         self.dead: list[Iterator[Any]] = []
         self.damaged: dict[str, bytes] = {}
-        self.damaged_once: set[str] = set()
         for _ in range(2):
             self.ship(above=0, places=PLACES)
 
@@ -226,16 +230,38 @@ class Nights(RuleBasedStateMachine):
         """Set the clock forward or back: a rollback does not care."""
         self.world.clock.move(hours=hours)
 
+    @rule(place=st.sampled_from(PLACES), hurt=st.booleans(), forgive=st.sampled_from([0, 1, 1, 2]))
+    def bad_night(self, place: str, hurt: bool, forgive: int) -> None:
+        """Ship, be paged, go back; perhaps the target is damaged, perhaps it was a wrong call."""
+        registry = self.world.registry
+        self.ship(above=0, places=PLACES)
+        expected = default_target(Rows(self.world.root), place, self._damaged_definitions())
+        if hurt and expected is not None:
+            self._damage(registry.versions.get(expected))
+        left = registry.versions.get(self.world.live(place) or "")
+        self.roll_back(place)
+        if forgive and left is not None:
+            self.attempted(
+                "lift quarantine",
+                lambda: lift_quarantine(registry, left, reason="wrong call", actor=LEAD),
+            )
+        if forgive:
+            self.lift_hold(place)
+        if forgive == 2:
+            self.restore()
+
     # What goes wrong.
 
     @rule(which=st.integers(0, 5))
     def damage(self, which: int) -> None:
         """Change the bytes of a version's own file behind the registry's back."""
-        digest = self._own_file(self.some(which))
-        if digest not in self.damaged:
+        self._damage(self.some(which))
+
+    def _damage(self, version: Version | None) -> None:
+        digest = self._own_file(version) if version else None
+        if digest is not None and digest not in self.damaged:
             self.damaged[digest] = self.world.registry.objects.read(digest)
             set_bytes(self.world.root, digest, b"\x00")
-            self.damaged_once.add(digest)
 
     @precondition(lambda self: self.damaged)
     @rule()
@@ -255,7 +281,7 @@ class Nights(RuleBasedStateMachine):
             acted = self.attempted("die back", lambda: self._first_step_back(place))
         else:
             acted = self.attempted("die on", lambda: self._first_step_on(version, place))
-        if acted is not None:
+        if acted:
             newest = registry.releases.newest(SYSTEM, place)
             assert newest is not None
             assert newest.is_open
@@ -272,18 +298,12 @@ class Nights(RuleBasedStateMachine):
         if not decision.promotable:
             return self._first_step_back(place)
 
-        class Died(LockgateError):
-            """The process is gone."""
-
         def die(event: Any) -> None:
-            raise KeyboardInterrupt
+            raise Died
 
-        try:
+        with contextlib.suppress(Died):
             self.world.promote(version, place, decision, target=self.target(place), tell=die)
-        except LockgateError:
-            newest = self.world.registry.releases.newest(SYSTEM, place)
-            if newest is None or not newest.is_open:
-                raise
+            return False
         return True
 
     @rule(place=st.sampled_from(PLACES), twice=st.booleans())
@@ -414,8 +434,8 @@ def test_no_night_leads_back_to_what_was_left() -> None:
     run_state_machine_as_test(
         Nights,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=25,
+            max_examples=40,
+            stateful_step_count=16,
             deadline=None,
             derandomize=True,
             database=None,
