@@ -30,14 +30,20 @@ from hypothesis.stateful import (
 
 import lockgate
 from lockgate import wiring
+from lockgate.domain.policy import Environment
 from lockgate.domain.version import Version
 from lockgate.errors import LockgateError
 from lockgate.ports import Target
+from lockgate.upkeep.break_glass import break_glass, look
+from lockgate.upkeep.closing import close
 from lockgate.upkeep.hold import hold, lift_hold, lift_quarantine
+from lockgate.upkeep.rehearse import plan_rehearsal, rehearse
+from lockgate.upkeep.retention import check_clock, expire
+from lockgate.upkeep.retention import plan as plan_expiry
 from lockgate.upkeep.rollback import find_way_back, roll_back
 from lockgate.upkeep.settle import settle
 from loop.invariants import Row, Rows, all_problems, requirement_problems, way_back_problems
-from loop.world import LEAD, SYSTEM, World, new_world
+from loop.world import CI, LEAD, SYSTEM, World, new_world
 
 PLACES = ("staging", "production")
 NOBODY, ON_CALL = "passer-by", "on-call"
@@ -202,6 +208,100 @@ class Nights(RuleBasedStateMachine):
             pass
         return True
 
+    @rule(
+        which=st.integers(0, 5),
+        place=st.sampled_from(PLACES),
+        closer=st.sampled_from([ON_CALL, LEAD, LEAD]),
+        judged=st.booleans(),
+        fresh=st.sampled_from([True, True, True, False]),
+    )
+    def break_glass(self, which: int, place: str, closer: str, judged: bool, fresh: bool) -> None:
+        """Make a version live past the gate; then somebody closes it, or may not."""
+        if fresh:
+            self.ship(above=which, places=())
+        version = self.some(0 if fresh else which)
+        self.attempted("break glass", lambda: self._broken(version, place))
+        self._close(place, closer, judged)
+
+    def _broken(self, version: Version, place: str) -> Any:
+        registry, environment = self.world.registry, self.world.policy.environment(place)
+        glass = look(registry, version, environment, self.world.policy, actor=ON_CALL)
+        return break_glass(
+            registry,
+            glass,
+            environment,
+            ticket="INC-1",
+            reason="nothing else helps",
+            actor=ON_CALL,
+            target=self.target(place),
+        )
+
+    @rule(place=st.sampled_from(PLACES), closer=st.sampled_from([ON_CALL, LEAD]))
+    def close(self, place: str, closer: str) -> None:
+        """Close what broke the glass, if it may be closed."""
+        self._close(place, closer, judged=True)
+
+    def _close(self, place: str, closer: str, judged: bool) -> None:
+        registry = self.world.registry
+        live = registry.versions.get(self.world.live(place) or "")
+        if judged and live is not None:
+            self.attempted("gate", lambda: self._decided(live, place))
+        before = registry.upkeep.unclosed(SYSTEM, place)
+        environment = self.world.policy.environment(place)
+        done = self.attempted("close", lambda: self._closed(environment, closer))
+        left = registry.upkeep.unclosed(SYSTEM, place)
+        assert len(left) == len(before) - (done or 0)
+        assert not (done and closer == ON_CALL)
+
+    def _closed(self, environment: Environment, closer: str) -> int:
+        done = close(self.world.registry, SYSTEM, environment, reason="looked at", actor=closer)
+        trouble = done.trouble()
+        if trouble is not None and not done.closings:
+            raise trouble
+        return len(done.closings)
+
+    @rule(operator=st.sampled_from([None, "blank-prompt"]), stop=st.none() | st.integers(0, 12))
+    def rehearse(self, operator: str | None, stop: int | None) -> None:
+        """Rehearse, perhaps stopped on the way: what was live is live again, nothing else moved."""
+        registry, before = self.world.registry, self.world.live("staging")
+        stops = len(Rows(self.world.root).hold), len(Rows(self.world.root).quarantine)
+        self.attempted("rehearse", lambda: self._rehearsed(operator, stop))
+        newest = registry.releases.newest(SYSTEM, "staging")
+        if newest is None or not newest.is_open:
+            assert self.world.live("staging") == before
+        rows = Rows(self.world.root)
+        assert (len(rows.hold), len(rows.quarantine)) == stops
+
+    def _rehearsed(self, operator: str | None, stop: int | None) -> bool:
+        registry, policy = self.world.registry, self.world.policy
+        plan = plan_rehearsal(registry, SYSTEM, "staging", policy, operator=operator)
+        target = self.target("staging")
+        steps = rehearse(registry, plan, policy, self.world.quick(), target, actor=CI)
+        for number, _ in enumerate(steps):
+            if number == stop:
+                steps.throw(KeyboardInterrupt())
+        return True
+
+    @rule(which=st.integers(0, 5), days=st.sampled_from([0, 0, 20]))
+    def experiment(self, which: int, days: int) -> None:
+        """Try something beside the releases, and clean up what is old."""
+        registry = self.world.registry
+        self.count += 1
+        self.world.write(17, prompt=f"Try {self.count // 2}.\n")
+        parent = self.some(which)
+        made = self.attempted(
+            "experiment", lambda: self.world.register(parent=parent, track="experiment")
+        )
+        if made is not None:
+            self.attempted("promote staging", lambda: self._decided(made, "staging"))
+        self.world.clock.move(days=days)
+        today = self.world.clock.now().date()
+        keep = self.world.policy.experiments_keep
+        self.attempted("expire", lambda: check_clock(registry, keep, today))
+        self.attempted(
+            "expire", lambda: expire(registry, plan_expiry(registry, SYSTEM, keep), actor=LEAD)
+        )
+
     @rule(place=st.sampled_from(PLACES))
     def hold(self, place: str) -> None:
         """Stop promotions to a place."""
@@ -332,6 +432,14 @@ class Nights(RuleBasedStateMachine):
         }
 
     @invariant()
+    def what_releases_hold_is_there(self) -> None:
+        """Whatever was cleaned up, every release has all of its bytes, but for what we damaged."""
+        for version in getattr(self, "versions", ()):
+            files = self.world.registry.versions.definition(version.definition).files()
+            for digest in set(files.values()) - self.damaged.keys():
+                assert self.world.registry.objects.has(digest)
+
+    @invariant()
     def what_is_published_is_what_is_live(self) -> None:
         """A server gets the live version, also while an attempt is open: old or new, never none."""
         if not hasattr(self, "world"):
@@ -442,10 +550,9 @@ def test_no_night_leads_back_to_what_was_left() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    both_ways = ("roll back staging", "roll back production", "roll back staging to", "hold")
-    for step in (*both_ways, "lift hold", "lift quarantine", "promote staging", "settle"):
+    went_well = ("roll back staging", "roll back production", "rehearse", "break glass", "settle")
+    for step in (*went_well, "die on", "die back", "hold", "lift hold", "expire"):
         assert Nights.reached[step] > 0, Nights.reached
-    for step in (*both_ways, "lift hold", "lift quarantine", "promote staging"):
+    refused = ("roll back staging", "roll back production", "rehearse", "promote staging", "close")
+    for step in refused:
         assert Nights.reached[f"{step} refused"] > 0, Nights.reached
-    assert Nights.reached["die on"] > 0, Nights.reached
-    assert Nights.reached["die back"] > 0, Nights.reached
