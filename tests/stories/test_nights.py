@@ -277,9 +277,10 @@ class Nights(RuleBasedStateMachine):
         plan = plan_rehearsal(registry, SYSTEM, "staging", policy, operator=operator)
         target = self.target("staging")
         steps = rehearse(registry, plan, policy, self.world.quick(), target, actor=CI)
-        for number, _ in enumerate(steps):
-            if number == stop:
-                steps.throw(KeyboardInterrupt())
+        with contextlib.suppress(KeyboardInterrupt):  # before it began, or when it was done
+            for number, _ in enumerate(steps):
+                if number == stop:
+                    steps.throw(KeyboardInterrupt())
         return True
 
     @rule(which=st.integers(0, 5), days=st.sampled_from([0, 0, 20]))
