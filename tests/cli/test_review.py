@@ -424,3 +424,20 @@ def test_every_object_is_hashed_once(desk: Desk, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Objects, "is_intact", counted)
     desk.done(*REVIEW)
     assert len(hashed) == len(set(hashed)) == 5
+
+
+def test_a_rollback_without_the_registry(desk: Desk) -> None:
+    """Until it is recorded it is a finding with the command that records it; then all is well."""
+    desk.done("rollback", "production", "--offline", "--yes")
+    version = desk.done("show", "v1", "--json").json["version"]["id"]
+    desk.write("running", f"desk-1 {version}\n")
+    found = wrong(desk, 1)
+    assert found["receipt production"]["reason"] == (
+        "it says generation 3, v1, made without the registry, where v2 is live as generation 2"
+    )
+    assert found["receipt production"]["hint"].endswith("`lockgate settle production -s desk`")
+    desk.done("settle", "production")
+    said = desk(*REVIEW, "--json")
+    assert findings(said)["receipt production"]["outcome"] == "pass"
+    assert findings(said)["published production"]["outcome"] == "pass"
+    assert not said.json["is_broken"]

@@ -65,10 +65,7 @@ def _components(look: Look, releases: list[Version], current: dict[str, Version]
         gone += [
             f"{version.label} ({what}) has no `{name}`, which {had.label} has"
             for name, had in sorted(last_had.items())
-            if name not in have
-            and look.registry.versions.descends(version.id, had.id)
-            or name not in have
-            and had.seq < version.seq
+            if name not in have and had.seq < version.seq
         ]
     looked = f"the newest {count(len(releases), 'release')}"
     if gone:
