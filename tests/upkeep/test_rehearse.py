@@ -35,8 +35,10 @@ from lockgate.upkeep.rehearse import (
     Rehearsed,
     Step,
     ask_the_gate,
+    is_about_a_score,
     plan_rehearsal,
     rehearse,
+    told_by,
 )
 from lockgate.upkeep.restore import Restored, Unfinished, restore, unfinished
 from lockgate.upkeep.rollback import find_way_back, roll_back
@@ -307,6 +309,35 @@ class TestMissed:
         done = rehearsed(desk, "blank-prompt")
         assert (done.decision.outcome, done.record.outcome) == ("inconclusive", "missed")
         assert is_as_before(desk)
+
+
+class TestWhatNoticedIt:
+    """Scores say that answers got worse; a latency has reasons of its own."""
+
+    def test_scores_are_told_before_latencies(self, desk: World) -> None:
+        """Whichever rule the policy names first."""
+        slow = '{ suite = "triage", metric = "p95_ms", max = 1 }'
+        desk.apply_policy(
+            REHEARSED.replace(
+                'rules = [{ suite = "triage", metric = "accuracy", min = 0.50',
+                f'rules = [{slow}, {{ suite = "triage", metric = "accuracy", min = 0.50',
+            )
+        )
+        told = [finding.rule for finding in told_by(rehearsed(desk).decision)]
+        assert told == ["triage accuracy", "triage accuracy drop", "triage p95_ms"]
+
+    def test_a_latency_alone_is_told_as_that(self, desk: World) -> None:
+        """It was refused, but no score noticed."""
+        slow = 'rules = [{ suite = "triage", metric = "p95_ms", max = 1 }, '
+        desk.apply_policy(
+            REHEARSED.replace(
+                'rules = [{ suite = "triage", metric = "accuracy", min = 0.50',
+                slow + '{ suite = "triage", metric = "accuracy", min = 0.50',
+            )
+        )
+        done = rehearsed(desk, "blank-prompt")
+        assert done.is_detected
+        assert not any(is_about_a_score(finding) for finding in told_by(done.decision))
 
 
 class TestWhichOperator:

@@ -30,7 +30,7 @@ from lockgate.domain import figures
 from lockgate.domain.policy import Policy
 from lockgate.domain.release import Decision, Finding
 from lockgate.errors import UsageMistake
-from lockgate.loop.deployment import DeployEvent
+from lockgate.loop.deployment import DeployEvent, tell_each
 from lockgate.ports import Target
 from lockgate.shown import shown
 from lockgate.upkeep.operators import OPERATORS
@@ -40,6 +40,7 @@ from lockgate.upkeep.rehearse import (
     Rehearsed,
     Step,
     ask_the_gate,
+    is_about_a_score,
     plan_rehearsal,
     rehearse,
     told_by,
@@ -166,14 +167,17 @@ def take_back(
             f"{what}; nobody is there to confirm that {found.to.label} is put back",
             f"`lockgate rollback {name} -s {system} --yes`",
         )
-    restored: Restored | None = None
+    ended: list[Restored] = []
     began_s = time.monotonic()
-    for event in restore(at.registry, found, target, actor=at.actor, forced=forced):
+
+    def hear(event: DeployEvent | Restored) -> None:
         if isinstance(event, Restored):
-            restored = event
+            ended.append(event)
         elif not as_json:
             tell_event(event)
-    assert restored is not None  # or it had raised
+
+    tell_each(restore(at.registry, found, target, actor=at.actor, forced=forced), hear)
+    (restored,) = ended  # or it had raised
     if not as_json:
         _row(
             "pass",
@@ -307,9 +311,10 @@ def _show_done(plan: Plan, done: Rehearsed) -> None:
     back = f"restored in {restored.took_s:.1f} s, {restored.files} files verified"
     if done.is_detected:
         first = findings[0]
+        only = "" if is_about_a_score(first) else "; no score noticed it"
         _sentence(
             "pass",
-            f"detected in {done.detect_s:.1f} s by {first.rule} ({_numbers(first)}), {back}",
+            f"detected in {done.detect_s:.1f} s by {first.rule} ({_numbers(first)}){only}, {back}",
         )
         return
     suites = sorted({str((f.numbers or {}).get("suite")) for f in findings} - {"None"})

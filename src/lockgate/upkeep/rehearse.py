@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from lockgate.domain.metrics import LATENCY_METRICS, is_score
 from lockgate.domain.policy import (
     Environment,
     Policy,
@@ -30,6 +31,7 @@ from lockgate.domain.times import shown_time
 from lockgate.domain.upkeep import DETECTED, MISSED, Rehearsal
 from lockgate.domain.version import Version
 from lockgate.errors import (
+    Busy,
     InfrastructureFailed,
     IntegrityBroken,
     Interrupted,
@@ -39,7 +41,7 @@ from lockgate.errors import (
     UsageMistake,
 )
 from lockgate.loop.deployment import DeployEvent, carry_out, kept_way_back
-from lockgate.loop.evaluate import Limits, OpenRunner, evaluate, open_run
+from lockgate.loop.evaluate import LEASE_EVERY_S, Limits, OpenRunner, evaluate, open_run
 from lockgate.loop.gate import asked_of_rehearsals, decide, gaps
 from lockgate.loop.promote import stopped
 from lockgate.loop.register import Registered, register_rehearsal
@@ -337,6 +339,7 @@ class _Sitting:
     last: int = 0
     """The newest generation that this sitting took."""
     detect_s: float = 0.0
+    renewed_s: float = field(default_factory=time.monotonic)
 
     def walk(self) -> Iterator[Step]:
         registered = _registered(self.registry, self.plan.version, self.plan, self.actor)
@@ -361,6 +364,11 @@ class _Sitting:
             raise not_as_it_was(self.plan.environment.name, self.plan.system, restored)
 
     def _step(self, name: str, result: Any) -> Step:
+        if time.monotonic() - self.renewed_s > LEASE_EVERY_S:
+            self.renewed_s = time.monotonic()
+            subject = rehearsal_lease(self.plan.system, self.plan.environment.name)
+            with suppress(Busy), self.registry.write(durable=False) as writing:
+                writing.renew_lease(subject)
         return Step(name, result, time.monotonic() - self.began_s)
 
     def _judged(self, worse: Version) -> Generator[Step, None, Decision]:
@@ -545,6 +553,11 @@ class _Sitting:
         return Rehearsed(worse, record, decision, restored, self.detect_s)
 
 
+def is_about_a_score(finding: Finding) -> bool:
+    """Tell whether a finding is about how good the answers are, not about how fast they came."""
+    return is_score(str((finding.numbers or {}).get("metric", LATENCY_METRICS[0])))
+
+
 def _closed(walk: Iterator[T]) -> AbstractContextManager[Generator[T, Any, Any]]:
     """End a walk with the block, however that ends: what it holds is given up at once."""
     assert isinstance(walk, Generator)
@@ -552,9 +565,12 @@ def _closed(walk: Iterator[T]) -> AbstractContextManager[Generator[T, Any, Any]]
 
 
 def told_by(decision: Decision) -> list[Finding]:
-    """Return the findings that say whether the gate noticed: what refused, else all the numbers."""
+    """Return the findings that say whether the gate noticed: what refused, else all the numbers.
+
+    Scores come first: a latency may have been over its limit for reasons of its own.
+    """
     if not decision.promotable:
-        return decision.obstacles()
+        return sorted(decision.obstacles(), key=lambda finding: not is_about_a_score(finding))
     return [finding for finding in decision.findings if finding.numbers is not None]
 
 
