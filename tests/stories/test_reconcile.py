@@ -119,6 +119,15 @@ class TestARollbackThatIsPublished:
         assert (plain.place / "receipt.json").read_bytes() == before
         assert plain.notes() == []
 
+    def test_with_more_words_than_are_kept(self, plain: Published) -> None:
+        """Who did it is known all the same."""
+        go_offline(plain, reason="x" * 10_000)
+        plain.settle()
+        (attempt,) = attempts(plain, 4)
+        assert attempt.actor == "on-call"
+        assert attempt.reason is not None
+        assert attempt.reason.endswith("x" * 2000)
+
     def test_is_recorded_once(self, plain: Published) -> None:
         """A second `settle` finds nothing to do."""
         go_offline(plain)
@@ -340,9 +349,15 @@ class TestBeforeItIsRecorded:
         assert plain.live() == (5, "v1", "rollback")
 
     def test_status_and_settle_on_the_command_line(self, plain: Published, type_in) -> None:  # type: ignore[no-untyped-def]
-        """`settle` says what it recorded, in words and as JSON."""
+        """`status` says what is not recorded, `settle` what it recorded, in words and as JSON."""
         go_offline(plain)
+        told = (
+            "generation 4 of staging was taken without the registry and is not recorded: "
+            f"`lockgate settle staging -s {SYSTEM}`\n"
+        )
+        assert told in type_in(plain, "status").err
         said = type_in(plain, "settle", "staging")
+        assert told not in type_in(plain, "status").err
         assert said.out == (
             "✔ staging generation 4 (v2): recorded, made without the registry by on-call, "
             "as claimed\n"

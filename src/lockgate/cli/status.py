@@ -29,6 +29,9 @@ from lockgate.errors import RegistryTrouble, UsageMistake
 from lockgate.shown import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lockgate.domain.policy import Policy
     from lockgate.look.status import Place, Status
     from lockgate.look.why import Why
 
@@ -96,12 +99,30 @@ def _show(at: Desk, system: str | None, *, as_json: bool = False) -> None:
         tell("next: go into a system's folder, then `lockgate register -m REASON`")
     elif len(pages) == 1:
         show_status(pages[0], at.actor)
+        _tell_unrecorded(at, pages, policy)
     else:
         say(f"Lockgate · {len(pages)} systems   {_who(at.actor)}   {_now(pages[0])}")
         for page in pages:
             say()
             _show_brief(page)
+        _tell_unrecorded(at, pages, policy)
         tell("\none of them in full: `lockgate status -s SYSTEM`")
+
+
+def _tell_unrecorded(at: Desk, pages: Sequence[Status], policy: Policy | None) -> None:
+    """Tell of generations that were taken without the registry and that it does not know yet."""
+    for page in pages:
+        for name, environment in policy.environments.items() if policy else ():
+            if environment.publish is None:
+                continue
+            for path in sorted(
+                (at.root / environment.publish / page.system).glob("offline-*.json")
+            ):
+                generation = shown(path.stem.removeprefix("offline-"), limit=8)
+                tell(
+                    f"generation {generation} of {name} was taken without the registry and is "
+                    f"not recorded: `lockgate settle {name} -s {page.system}`"
+                )
 
 
 def _systems(at: Desk, given: str | None) -> list[str]:

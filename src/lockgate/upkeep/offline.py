@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from lockgate.domain.offline import OfflineNote
+from lockgate.domain.offline import MAX_WORDS, OfflineNote
 from lockgate.domain.receipt import Receipt, going_back
 from lockgate.errors import (
     InfrastructureFailed,
@@ -208,9 +208,8 @@ def roll_back_offline(
             )
         generation = place.newest_taken(system) + 1
         live = going_back(way_back.to, way_back.leaving, generation, now)
-        note = OfflineNote(
-            system, environment, generation, live.version, actor, reason, incident, now
-        )
+        words, ticket = (text and text[:MAX_WORDS] for text in (reason, incident))
+        note = OfflineNote(system, environment, generation, live.version, actor, words, ticket, now)
         try:
             yield from _carried_out(place, way_back, live, note)
         except KeyboardInterrupt as error:
