@@ -119,6 +119,8 @@ def check_after_kill(at: Published, labels: set[str], desk: Callable[..., Any]) 
     assert [row[0] for row in history] == [*range(1, len(history) + 1)]
     assert all(row[2] is not None for row in history)
     assert notes == []
+    kept = at.target.way_back(SYSTEM)
+    assert (kept.label if kept else None) == {"v2": None, "v3": "v2", "v4": "v3"}[label]
     assert at.target.staged(SYSTEM) is None
     if at.target.has_hook:
         states = {at.target.hook_status(SYSTEM, row[0]).state for row in history}

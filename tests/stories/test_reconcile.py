@@ -20,6 +20,7 @@ from lockgate.loop.deployment import carry_out
 from lockgate.upkeep.hold import lift_hold, lift_quarantine
 from lockgate.upkeep.offline import find_offline, roll_back_offline
 from lockgate.upkeep.reconcile import reconcile
+from lockgate.upkeep.rollback import find_way_back, roll_back
 from loop.invariants import all_problems
 from loop.world import SYSTEM
 from stories.published import ENVIRONMENT, HOOKED, ON_CALL, PUBLISHED, Published
@@ -233,6 +234,24 @@ class TestTheSameNumber:
         assert plain.live() == (5, "v2", "rollback")
         receipt = plain.current()
         assert (receipt.generation, receipt.label) == (5, "v2")
+        assert plain.settle().outcome == "nothing"
+
+    def test_for_the_same_version(self, plain: Published) -> None:
+        """A rollback was cut off, and the same one made without the registry: it is that one."""
+        registry = plain.world.registry
+        events = roll_back(
+            registry,
+            find_way_back(registry, SYSTEM, ENVIRONMENT),
+            actor="first",
+            target=plain.target,
+        )
+        assert next(events).kind == "taken"
+        events.close()  # type: ignore[attr-defined]
+        assert go_offline(plain) == 4
+        found = plain.settle()
+        assert (found.outcome, found.words) == ("live", "its receipt is published")
+        assert plain.history()[-1] == (4, "rollback", "live")
+        assert plain.stops() == (["v3"], 1)
         assert plain.settle().outcome == "nothing"
 
     def test_and_it_was_settled_live(self, plain: Published) -> None:

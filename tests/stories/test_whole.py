@@ -107,6 +107,17 @@ class TestRepairing:
         assert at.settle().outcome == "repaired"
         assert "BILLING" not in path.read_text()
 
+    def test_a_way_back_that_was_not_written(self, at: Published) -> None:
+        """Cut off right after the receipt: the older way back is put right."""
+        way_back = at.place / "way-back.json"
+        way_back.unlink()
+        found = at.settle()
+        assert (found.outcome, found.words) == ("repaired", "its way back was not the right one")
+        kept = at.target.way_back(SYSTEM)
+        assert kept is not None
+        assert kept.label == "v2"
+        assert at.settle().outcome == "nothing"
+
 
 class TestALargeVersion:
     """It is hashed beforehand by promotions, and after the switch by a rollback."""

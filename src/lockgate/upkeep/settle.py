@@ -13,6 +13,7 @@ open            nobody saw how the hook ended       unknown           the runnin
 open            its receipt is published            deployed          settled `live`
 settled `live`  its receipt is not published        cut off late      published
 settled `live`  its receipt, a byte: not as signed  tampered with     written again: `repaired`
+settled `live`  its way back is another one         cut off late      put right: `repaired`
 settled         all as it should be                 settled           nothing
 
 The records of an attempt, together, at every moment:
@@ -43,6 +44,7 @@ from lockgate.loop.deployment import (
     DeployEvent,
     announce,
     finish,
+    gated_way_back,
     kept_way_back,
     lease_of,
     seen,
@@ -246,7 +248,7 @@ def _published(
     except IntegrityBroken:
         current, is_damaged = None, True
     if current is not None and _is_of(current, registry, live.attempt):
-        yield _repaired(registry, target, current, version, done)
+        yield _repaired(registry, target, live.attempt, current, version, done)
         return
     _refuse_newer(registry, current, environment)
     receipt = standing_receipt(registry, target, live.attempt, version)
@@ -281,12 +283,19 @@ def _refuse_newer(registry: Registry, current: Receipt | None, environment: str)
 
 
 def _repaired(
-    registry: Registry, target: Target, current: Receipt, version: Version, done: Settled
+    registry: Registry,
+    target: Target,
+    attempt: Attempt,
+    current: Receipt,
+    version: Version,
+    done: Settled,
 ) -> Settled:
     """Put right what is not as its receipt says, byte by byte; say so when something was."""
     target.unstage(current.system, current.generation)
     wrong = target.problems(current)
     if not wrong:
+        if _keeps_way_back(registry, target, attempt, current) and done.outcome == "nothing":
+            return replace(done, outcome="repaired", words="its way back was not the right one")
         return done
     definition = registry.versions.definition(version.definition)
     target.prepare(current, definition, registry.objects.open, hash_all=True)
@@ -294,3 +303,23 @@ def _repaired(
     if len(wrong) > 1:
         words = f"{wrong[0]} and {len(wrong) - 1} more; they were written again from the registry"
     return Settled(current.generation, version.label, "repaired", words)
+
+
+def _keeps_way_back(registry: Registry, target: Target, attempt: Attempt, current: Receipt) -> bool:
+    """Keep the right way back beside what is live; tell whether another one was there."""
+    if attempt.kind == "revert":
+        return False  # that of what it put back
+    kept = valid(target.way_back, attempt.system)
+    wanted = None
+    if attempt.kind != "rollback":
+        before = registry.releases.live_before(
+            attempt.system, attempt.environment, attempt.generation
+        )
+        wanted = gated_way_back(registry, before)
+    if (kept.version if kept else None) == (wanted.attempt.version if wanted else None):
+        return False
+    receipt = _way_back(registry, target, attempt)
+    if receipt is None and kept is None:
+        return False
+    target.publish(current, receipt)
+    return True
