@@ -32,7 +32,7 @@ def test_a_dry_run_changes_nothing(tried: Desk) -> None:
     before = tried.state()
     said = tried.done(*EXPIRE, "x2", "--dry-run")
     assert normal(said.out) == (
-        "✔ x2 would expire: 1 file, last used WHEN; 3 files stay: v2 has them\n"
+        "✔ x2 would expire: 1 file, last used WHEN; 3 files stay: v2\n  has them\n"
     )
     assert tried.state() == before
 

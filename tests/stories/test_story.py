@@ -15,9 +15,12 @@ from lockgate.domain.release import Decision
 from lockgate.errors import Refused, WaitingForPerson
 from lockgate.loop.promote import Promoted
 from lockgate.ports import Registry
+from lockgate.story.around import RolledBack
 from lockgate.story.replay import Event, Stage
 from lockgate.story.sample import copy_sample
 from lockgate.story.script import read_script
+from lockgate.upkeep.rehearse import Rehearsed
+from lockgate.upkeep.review import Reviewed
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +68,10 @@ def came_to(event: Event) -> str | None:
         return event.result.outcome
     if isinstance(event.result, Promoted):
         return "live" if event.result.is_new else "live already"
+    if isinstance(event.result, Rehearsed):
+        return event.result.record.outcome
+    if isinstance(event.result, Reviewed):
+        return event.result.review.outcome
     return None if event.kind != "refused" else type(event.result).__name__
 
 
@@ -103,12 +110,15 @@ def test_the_story_shows_every_way_a_step_can_end(played: Played) -> None:
     assert {"pass", "fail", "live", "refused", "waiting"} <= endings
 
 
-def test_what_is_live_at_the_end_is_what_was_promoted_last(played: Played) -> None:
+def test_what_is_live_at_the_end_is_what_was_told_last(played: Played) -> None:
     """The registry agrees with what was told."""
     told: dict[tuple[str, str], str] = {}
     for event in played.events:
         if isinstance(event.result, Promoted):
             told[event.result.version.system, event.result.environment] = event.result.version.id
+        elif isinstance(event.result, RolledBack):
+            back = event.result.way_back
+            told[back.system, back.environment] = back.to.id
     live = {
         (system, environment): version
         for system in played.registry.versions.systems()
@@ -117,6 +127,43 @@ def test_what_is_live_at_the_end_is_what_was_promoted_last(played: Played) -> No
     }
     assert live == told
     assert len(told) == 4
+
+
+def test_what_hurt_users_is_quarantined_and_nothing_is_held_any_more(played: Played) -> None:
+    """The release that was rolled back stays in quarantine; the holds were lifted with a reason."""
+    (quarantine,) = played.registry.releases.quarantines("support-desk")
+    hurt = played.registry.versions.get(quarantine.version)
+    assert hurt is not None
+    assert hurt.label == "v9"
+    assert "customers write again" in quarantine.reason
+    assert played.registry.releases.holds("support-desk") == []
+    (note,) = played.registry.upkeep.notes("support-desk", "production", 7)
+    assert note.actor == "support-lead"
+
+
+def test_the_losing_experiment_is_cleared_away_and_the_winner_stays(played: Played) -> None:
+    """x2 lost its answers and keeps its scores; x1, which a release descends from, keeps all."""
+    lost, won = (played.registry.versions.named("support-desk", name) for name in ("x2", "x1"))
+    for version, is_whole in ((lost, False), (won, True)):
+        records = played.registry.runs.of_version(version.id)
+        assert all(record.end is not None and record.end.summary for record in records)
+        outputs = {
+            str(answer.output)
+            for record in records
+            for answer in played.registry.runs.raw_answers(record.run.id)
+        }
+        assert all(map(played.registry.objects.has, outputs)) is is_whole
+
+
+def test_the_rehearsal_left_everything_as_it_was(played: Played) -> None:
+    """It was live in staging, was noticed, and is gone; the review that follows finds nothing."""
+    (rehearsal,) = played.registry.upkeep.rehearsals("support-desk")
+    assert (rehearsal.outcome, rehearsal.reverted) == ("detected", rehearsal.generation + 1)
+    live = played.registry.releases.live("support-desk", "staging")
+    assert live is not None
+    assert live.attempt.version == played.registry.versions.named("support-desk", "v8").id
+    (review,) = played.registry.upkeep.reviews("support-desk")
+    assert review.outcome == "clean"
 
 
 def test_reviewers_in_the_story_sign_with_keys(played: Played) -> None:

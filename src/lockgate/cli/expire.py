@@ -19,11 +19,14 @@ from lockgate.cli.common import (
     say,
     system_option,
     tell,
+    wrapped,
 )
 from lockgate.domain.policy import DEFAULT_KEEP
 from lockgate.errors import UsageMistake
 from lockgate.shown import shown
 from lockgate.upkeep.retention import Plan, Verdict, check_clock, expire, plan, sweep, told
+
+_WIDTH = 79
 
 
 @click.command("expire", short_help="Remove the contents of old experiments; records stay.")
@@ -122,10 +125,18 @@ def _done(at: Desk, found: Plan, reason: str | None) -> Plan:
     return Plan(found.system, found.keep, found.is_named, verdicts)
 
 
-def _show(found: Plan, *, is_done: bool) -> None:
+def show_verdicts(found: Plan, *, is_done: bool) -> None:
+    """Print what went, what stays, and why."""
     for verdict in found.verdicts:
         glyph = "skipped" if verdict.kept else "pass"
-        say(f"{mark(glyph)} {shown(told(verdict, is_done=is_done))}")
+        first, *others = wrapped(told(verdict, is_done=is_done), _WIDTH - 2)
+        say(f"{mark(glyph)} {first}")
+        for line in others:
+            say(f"  {line}")
+
+
+def _show(found: Plan, *, is_done: bool) -> None:
+    show_verdicts(found, is_done=is_done)
     if not found.verdicts:
         say(f"`{found.system}` has no experiment or rehearsal with contents")
     elif not found.going:

@@ -18,7 +18,7 @@ from lockgate.errors import UsageMistake
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Begin": {
         "init": ("setup", "Make a registry with a small system that runs."),
-        "demo": ("setup", "Copy the sample and replay its story with real evals."),
+        "demo": ("demo", "Copy the sample and replay its story with real evals."),
     },
     "The loop": {
         "change": ("change", "Show how a folder differs from the version it came from."),

@@ -106,7 +106,7 @@ def rehearse_command(
     if as_json:
         emit(_body(plan, done))
     else:
-        _show_done(plan, done)
+        show_rehearsed(plan, done)
     return 0 if done.is_detected else 1
 
 
@@ -305,7 +305,8 @@ def _verified_words(restored: Restored) -> str:
     return " · ".join(f"{finding.rule}: {finding.reason}" for finding in restored.findings)
 
 
-def _show_done(plan: Plan, done: Rehearsed) -> None:
+def show_rehearsed(plan: Plan, done: Rehearsed) -> None:
+    """Print how a rehearsal went: what noticed it, or which suites are blind."""
     findings = told_by(done.decision)
     restored = done.restored
     back = f"restored in {restored.took_s:.1f} s, {restored.files} files verified"

@@ -88,10 +88,9 @@ def _followed(steps: Iterator[Progress | Reviewed]) -> Reviewed:
     raise AssertionError("a review ends with what it found")
 
 
-def show_review(done: Reviewed) -> None:
-    """Print a review: each question, and what was looked at for it."""
+def show_questions(done: Reviewed, *, only_bad: bool = False) -> None:
+    """Print each question, and what was looked at for it."""
     width = min(screen_width(), 100)
-    record = done.review
     for question, findings in done.answers.items():
         bad = [one for one in findings if one.outcome not in ("pass", "skipped")]
         words = f"{len(bad)} of {len(findings)} need a look" if bad else "nothing found"
@@ -99,9 +98,15 @@ def show_review(done: Reviewed) -> None:
             f"{mark('fail' if bad else 'pass')} {QUESTIONS.get(question, question)}  {words}",
             bold=True,
         )
-        for finding in findings:
+        for finding in bad if only_bad else findings:
             _show_finding(finding, width)
-        say()
+
+
+def show_review(done: Reviewed) -> None:
+    """Print a review: the questions with their findings, and the one before."""
+    record = done.review
+    show_questions(done)
+    say()
     when = shown_time(record.at) if done.is_recorded else "not recorded"
     say(f"review of {record.system}: {record.outcome}, {when} by {record.actor}")
     if done.previous is None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lockgate import wiring
-from lockgate.domain.policy import Policy
 from lockgate.domain.version import Version
 from lockgate.errors import LockgateError
 from lockgate.loop.apply import apply_policy, apply_suite
@@ -25,7 +24,7 @@ from lockgate.loop.gate import decide, gaps
 from lockgate.loop.promote import promote, standing
 from lockgate.loop.register import register, register_from
 from lockgate.loop.ship import fill_gap
-from lockgate.ports import Registry
+from lockgate.story.around import Around, Told
 from lockgate.story.sample import KEYS
 from lockgate.story.script import Cue, Scene, read_script
 
@@ -52,13 +51,8 @@ class Event:
 
 
 @dataclass
-class Stage:
+class Stage(Around):
     """A copied sample, while its story is replayed."""
-
-    root: Path
-    registry: Registry
-    newest: dict[str, Version] = field(default_factory=dict)
-    """System to the version registered last."""
 
     def play(self) -> Iterator[Event]:
         """Apply policy and suites, then play every scene in order."""
@@ -100,15 +94,7 @@ class Stage:
     def _folder(self, scene: Scene) -> Path:
         return self.root / "systems" / scene.system
 
-    def _version(self, scene: Scene, cue: Cue) -> Version:
-        if cue.version:
-            return self.registry.versions.named(scene.system, cue.version)
-        return self.newest[scene.system]
-
-    def _policy(self) -> Policy:
-        return wiring.applied_policy(self.registry)
-
-    def _change(self, scene: Scene, cue: Cue) -> Iterator[tuple[str, Any, Any]]:
+    def _change(self, scene: Scene, cue: Cue) -> Told:
         folder = self._folder(scene)
         self._copy(cue, folder)
         yield "change", change(self.registry, wiring.read_draft(self.root, folder)), None
@@ -117,7 +103,7 @@ class Stage:
         if cue.files:
             shutil.copytree(self.root / "story" / cue.files, folder, dirs_exist_ok=True)
 
-    def _register(self, scene: Scene, cue: Cue) -> Iterator[tuple[str, Any, Any]]:
+    def _register(self, scene: Scene, cue: Cue) -> Told:
         folder = self._folder(scene)
         parent = self.registry.versions.named(scene.system, cue.parent) if cue.parent else None
         done = register(
@@ -133,7 +119,7 @@ class Stage:
         self.newest[scene.system] = done.version
         yield "register", done, None
 
-    def _register_from(self, scene: Scene, cue: Cue) -> Iterator[tuple[str, Any, Any]]:
+    def _register_from(self, scene: Scene, cue: Cue) -> Told:
         source = self._version(scene, cue)
         done = register_from(self.registry, source, reason=cue.reason, actor=cue.by)
         folder = self._folder(scene)
@@ -142,7 +128,7 @@ class Stage:
         self.newest[scene.system] = done.version
         yield "register", done, None
 
-    def _evaluate(self, scene: Scene, cue: Cue) -> Iterator[tuple[str, Any, Any]]:
+    def _evaluate(self, scene: Scene, cue: Cue) -> Told:
         version = self._version(scene, cue)
         for suite in missing_suites(self.registry, version):
             live = self._live(scene.system)
@@ -164,7 +150,7 @@ class Stage:
                 return self.registry.versions.get(live.attempt.version)
         return None
 
-    def _gate(self, scene: Scene, cue: Cue) -> Iterator[tuple[str, Any, Any]]:
+    def _gate(self, scene: Scene, cue: Cue) -> Told:
         version, policy, to = self._version(scene, cue), self._policy(), str(cue.to)
         for gap in gaps(self.registry, version, to, policy):
             if gap.is_live:
@@ -175,7 +161,7 @@ class Stage:
         extra = standing(self.registry, decision, policy.environment(to), promoter="ci")
         yield "gate", decision, extra
 
-    def _approve(self, scene: Scene, cue: Cue) -> Iterator[tuple[str, Any, Any]]:
+    def _approve(self, scene: Scene, cue: Cue) -> Told:
         version, to = self._version(scene, cue), str(cue.to)
         environment = self._policy().environment(to)
         decision = self.registry.releases.newest_decision(version.id, to)
@@ -203,7 +189,7 @@ class Stage:
 
     _reject = _approve
 
-    def _promote(self, scene: Scene, cue: Cue) -> Iterator[tuple[str, Any, Any]]:
+    def _promote(self, scene: Scene, cue: Cue) -> Told:
         version, policy, to = self._version(scene, cue), self._policy(), str(cue.to)
         decision = decide(self.registry, version, to, policy, actor=cue.by, reverting=cue.reverting)
         environment = policy.environment(to)
@@ -214,7 +200,7 @@ class Stage:
             decision,
             actor=cue.by,
             signing=wiring.signing(),
-            target=wiring.target(self.root, scene.system, environment),
+            target=self._target(scene, cue),
         )
         yield "promote", done, None
 
@@ -223,14 +209,24 @@ def _command(scene: Scene, cue: Cue, label: str) -> str:
     system = f" -s {scene.system}"
     reason = f' -m "{cue.reason}"' if cue.reason else ""
     reverting = f" --reverting {cue.reverting}" if cue.reverting else ""
+    version = cue.version or ""
     return {
-        cue.do: f"lockgate {cue.do} {label} --to {cue.to}{system} --key {KEYS}/{cue.by}{reason}",
         "change": f"lockgate change{system}",
         "register": f"lockgate register{system}"
         f"{' --experiment' if cue.track == 'experiment' else ''}"
         f"{f' --parent {cue.parent}' if cue.parent else ''}{reason}",
-        "register_from": f"lockgate register --from {cue.version}{system}{reason}",
+        "register_from": f"lockgate register --from {version}{system}{reason}",
         "evaluate": f"lockgate evaluate {label}{system}",
         "gate": f"lockgate gate {label} --to {cue.to}{system}{reverting}",
+        "approve": f"lockgate approve {label} --to {cue.to}{system} --key {KEYS}/{cue.by}{reason}",
+        "reject": f"lockgate reject {label} --to {cue.to}{system} --key {KEYS}/{cue.by}{reason}",
         "promote": f"lockgate promote {label} --to {cue.to}{system}{reverting}",
+        "rollback": f"lockgate rollback {cue.to}{system} --yes"
+        f"{f' --incident {cue.incident}' if cue.incident else ''}{reason}",
+        "note": f"lockgate note {cue.generation} -e {cue.to}{system}{reason}",
+        "lift": f"lockgate lift {version or cue.to}{system}{reason}",
+        "expire": f"lockgate expire {version}{system} --yes{reason}",
+        "rehearse": f"lockgate rehearse {cue.to}{system} --yes"
+        f"{f' --operator {cue.operator}' if cue.operator else ''}",
+        "review": f"lockgate review{system}",
     }[cue.do]

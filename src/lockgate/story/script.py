@@ -1,4 +1,4 @@
-"""The story's script: scenes with a title, each a few steps of the loop, from story.toml."""
+"""The story's script: scenes with a title, each a few steps in and around the loop, from story.toml."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ STEPS = (
     "approve",
     "reject",
     "promote",
+    "rollback",
+    "note",
+    "lift",
+    "expire",
+    "rehearse",
+    "review",
 )
 
 
@@ -37,6 +43,11 @@ class Cue:
     parent: str | None = None
     """Label of the parent; the folder's lock says when left out."""
     reverting: str | None = None
+    incident: str | None = None
+    generation: int | None = None
+    """What a note is about."""
+    operator: str | None = None
+    """How a rehearsal makes the version worse; the one whose turn it is when left out."""
     expect: str | None = None
     """What the loop should say here; a test holds the story to it."""
 
