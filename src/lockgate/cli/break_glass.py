@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 
 import click
@@ -11,7 +10,7 @@ import click
 from lockgate import wiring
 from lockgate.cli.common import (
     Desk,
-    confirmed,
+    confirm,
     desk,
     emit,
     json_option,
@@ -133,18 +132,16 @@ def _show(glass: Glass, words: GlassWords, as_json: bool) -> None:
 
 
 def _ask(glass: Glass, words: GlassWords) -> None:
-    if not sys.stdin.isatty():
-        again = [
-            *("lockgate", "promote", glass.version.label, "--to", glass.environment),
-            *("-s", glass.version.system, "--break-glass", "--ticket", words.ticket),
-            *("-m", words.reason if len(words.reason) <= _SHORT else "REASON", "--yes"),
-        ]
-        raise UsageMistake(
-            "nobody is there to confirm that the glass is broken; nothing was changed",
-            hint=f"`{shlex.join(again)}`",
-        )
-    if not confirmed("break the glass?"):
-        raise click.exceptions.Abort
+    again = [
+        *("lockgate", "promote", glass.version.label, "--to", glass.environment),
+        *("-s", glass.version.system, "--break-glass", "--ticket", words.ticket),
+        *("-m", words.reason if len(words.reason) <= _SHORT else "REASON", "--yes"),
+    ]
+    confirm(
+        "break the glass?",
+        refusal="nobody is there to confirm that the glass is broken; nothing was changed",
+        hint=f"`{shlex.join(again)}`",
+    )
 
 
 @click.command("close", short_help="End a break-glass promotion, as a second person.")

@@ -22,7 +22,7 @@ import click
 
 from lockgate import wiring
 from lockgate.canonical import instant
-from lockgate.errors import RegistryTrouble
+from lockgate.errors import RegistryTrouble, UsageMistake
 from lockgate.shown import shown
 
 if TYPE_CHECKING:
@@ -186,12 +186,23 @@ def wrapped(text: str, width: int, *, items: bool = False) -> list[str]:
     return [line.replace(_GLUE, " ") for line in lines] or [""]
 
 
-def confirmed(question: str) -> bool:
-    """Ask a person at the terminal for the key `y`; anything else is a no.
+def confirm(question: str, *, refusal: str, hint: str) -> None:
+    """Have a person at the terminal press `y`, or stop here.
 
     What was typed before the question is no answer; what is typed once it stands there is never
     lost, which `click.getchar` does not promise.
+
+    Args:
+        question: What is about to happen, as a question.
+        refusal: What is said where no terminal is.
+        hint: The command that needs none.
+
+    Raises:
+        UsageMistake: There is no terminal.
+        Abort: Another key was pressed.
     """
+    if not sys.stdin.isatty():
+        raise UsageMistake(refusal, hint=hint)
     import termios
     import tty
 
@@ -204,7 +215,8 @@ def confirmed(question: str) -> bool:
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
     click.echo("", err=True)
-    return answer in (b"y", b"Y")
+    if answer not in (b"y", b"Y"):
+        raise click.exceptions.Abort
 
 
 def say(text: str = "", *, bold: bool = False, dim: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import date, datetime
 
 import click
@@ -10,7 +9,7 @@ import click
 from lockgate import wiring
 from lockgate.cli.common import (
     Desk,
-    confirmed,
+    confirm,
     desk,
     emit,
     json_option,
@@ -104,17 +103,15 @@ def _ask(found: Plan, versions: tuple[str, ...], reason: str | None, today: str 
     """Have a person confirm what goes; every line of it is shown first."""
     for verdict in found.verdicts:
         click.echo(shown(told(verdict, is_done=False)), err=True)
-    if not sys.stdin.isatty():
-        import shlex
+    import shlex
 
-        words = [*versions, *(["-m", shlex.quote(reason)] if reason else [])]
-        words += ["--today", today] if today else []
-        raise UsageMistake(
-            "nobody is there to confirm that contents go; nothing was removed",
-            hint=f"`lockgate {' '.join(['expire', *words, '-s', found.system, '--yes'])}`",
-        )
-    if not confirmed("remove these contents for good?"):
-        raise click.exceptions.Abort
+    words = ["expire", *versions, *(["-m", reason] if reason else [])]
+    words += ["--today", today] if today else []
+    confirm(
+        "remove these contents for good?",
+        refusal="nobody is there to confirm that contents go; nothing was removed",
+        hint=f"`lockgate {shlex.join([*words, '-s', found.system, '--yes'])}`",
+    )
 
 
 def _done(at: Desk, found: Plan, reason: str | None) -> Plan:

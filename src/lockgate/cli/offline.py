@@ -6,22 +6,19 @@ Nothing here opens a database, nor imports what could.
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import click
-
 from lockgate import wiring
-from lockgate.cli.common import emit, mark, say, tell
+from lockgate.cli.common import confirm, emit, mark, say, tell
 from lockgate.cli.deploying import tell_event
 from lockgate.domain.difference import difference
 from lockgate.domain.figures import size
 from lockgate.domain.times import ago
-from lockgate.errors import LockgateError, UsageMistake
+from lockgate.errors import LockgateError
 from lockgate.loop.way_back import FULLY_CHECKED_BYTES
 from lockgate.shown import shown
 from lockgate.upkeep.offline import OfflineWayBack, find_offline, roll_back_offline
@@ -103,16 +100,11 @@ def roll_back_without_registry(asked: Asked, *, as_json: bool) -> None:
 
 def _ask(found: OfflineWayBack, place: EnvironmentTarget, asked: Asked) -> None:
     _show(found, place)
-    if not sys.stdin.isatty():
-        raise UsageMistake(
-            "nobody is there to confirm the rollback; nothing was changed",
-            hint=f"`{asked.command(found.system, yes=True)}`",
-        )
-    click.echo("roll back? press y, anything else cancels: ", nl=False, err=True)
-    answer = click.getchar()
-    click.echo("", err=True)
-    if answer not in ("y", "Y"):
-        raise click.exceptions.Abort
+    confirm(
+        "roll back?",
+        refusal="nobody is there to confirm the rollback; nothing was changed",
+        hint=f"`{asked.command(found.system, yes=True)}`",
+    )
 
 
 def _show(found: OfflineWayBack, place: EnvironmentTarget) -> None:

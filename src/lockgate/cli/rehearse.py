@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -13,6 +12,7 @@ import click
 from lockgate import wiring
 from lockgate.cli.common import (
     Desk,
+    confirm,
     desk,
     emit,
     json_option,
@@ -29,7 +29,6 @@ from lockgate.cli.live import PIPE_EVERY_S
 from lockgate.domain import figures
 from lockgate.domain.policy import Policy
 from lockgate.domain.release import Decision, Finding
-from lockgate.errors import UsageMistake
 from lockgate.loop.deployment import DeployEvent, tell_each
 from lockgate.ports import Target
 from lockgate.shown import shown
@@ -122,21 +121,11 @@ def _ask(plan: Plan) -> None:
     _line("then", f"{plan.version.label} is live again and verified; nothing is held")
     for skipped, why in plan.skipped:
         _line("skipped", f"{skipped}: {why}")
-    _confirm(
-        "rehearse? press y, anything else cancels: ",
-        f"nobody is there to confirm the rehearsal; nothing was changed in {name}",
-        f"`lockgate rehearse {name} -s {plan.system} --yes`",
+    confirm(
+        "rehearse?",
+        refusal=f"nobody is there to confirm the rehearsal; nothing was changed in {name}",
+        hint=f"`lockgate rehearse {name} -s {plan.system} --yes`",
     )
-
-
-def _confirm(question: str, refusal: str, hint: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageMistake(refusal, hint=hint)
-    click.echo(question, nl=False, err=True)
-    answer = click.getchar()
-    click.echo("", err=True)
-    if answer not in ("y", "Y"):
-        raise click.exceptions.Abort
 
 
 def _line(name: str, text: str) -> None:
@@ -162,10 +151,10 @@ def take_back(
     if not yes:
         _line("cut off", what)
         _line("back", f"{found.to.label} is put back and verified")
-        _confirm(
-            "put it back? press y, anything else cancels: ",
-            f"{what}; nobody is there to confirm that {found.to.label} is put back",
-            f"`lockgate rollback {name} -s {system} --yes`",
+        confirm(
+            "put it back?",
+            refusal=f"{what}; nobody is there to confirm that {found.to.label} is put back",
+            hint=f"`lockgate rollback {name} -s {system} --yes`",
         )
     ended: list[Restored] = []
     began_s = time.monotonic()

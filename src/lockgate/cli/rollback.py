@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import UTC, datetime
 
@@ -11,7 +10,7 @@ import click
 from lockgate import wiring
 from lockgate.cli.common import (
     Desk,
-    confirmed,
+    confirm,
     desk,
     emit,
     json_option,
@@ -208,13 +207,11 @@ def _environment(at: Desk, name: str) -> Environment:
 
 def _ask(at: Desk, way_back: WayBack) -> None:
     _show(at, way_back)
-    if not sys.stdin.isatty():
-        raise UsageMistake(
-            "nobody is there to confirm the rollback; nothing was changed",
-            hint=f"`lockgate rollback {way_back.environment} -s {way_back.system} --yes`",
-        )
-    if not confirmed("roll back?"):
-        raise click.exceptions.Abort
+    confirm(
+        "roll back?",
+        refusal="nobody is there to confirm the rollback; nothing was changed",
+        hint=f"`lockgate rollback {way_back.environment} -s {way_back.system} --yes`",
+    )
 
 
 def _show(at: Desk, way_back: WayBack) -> None:
