@@ -135,9 +135,9 @@ def test_after_an_experiment_comes_a_release_and_no_gate(busy: Desk) -> None:
 def test_the_help_of_demo_counts_what_its_story_registers(new: Desk) -> None:
     """As many releases and experiments as are in the script."""
     words = " ".join(new.done("demo", "--help").out.split())
-    assert "Two systems, ten releases, two experiments" in words
+    assert "Two systems, eleven releases, two experiments, a rollback and a rehearsal" in words
     assert "open no screens" in words
     story = tomllib.loads((SAMPLE / "story.toml").read_text(encoding="utf-8"))
     cues = [cue for scene in story["scene"] for cue in scene["steps"]]
     registered = [cue.get("track") for cue in cues if cue["do"].startswith("register")]
-    assert (registered.count(None), registered.count("experiment")) == (10, 2)
+    assert (registered.count(None), registered.count("experiment")) == (11, 2)

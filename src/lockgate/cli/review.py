@@ -100,13 +100,14 @@ def show_questions(done: Reviewed, *, only_bad: bool = False) -> None:
         )
         for finding in bad if only_bad else findings:
             _show_finding(finding, width)
+        if not only_bad:
+            say()
 
 
 def show_review(done: Reviewed) -> None:
     """Print a review: the questions with their findings, and the one before."""
     record = done.review
     show_questions(done)
-    say()
     when = shown_time(record.at) if done.is_recorded else "not recorded"
     say(f"review of {record.system}: {record.outcome}, {when} by {record.actor}")
     if done.previous is None:
