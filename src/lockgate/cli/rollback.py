@@ -34,7 +34,7 @@ from lockgate.ports import Target
 from lockgate.shown import shown
 from lockgate.upkeep.reconcile import reconcile
 from lockgate.upkeep.rollback import WayBack, find_way_back, roll_back
-from lockgate.upkeep.settle import Settled, settle
+from lockgate.upkeep.settle import Settled, settle, settle_as
 
 SHOWN_DIFFERENCES = 6
 
@@ -263,20 +263,39 @@ def _tell(event: DeployEvent, way_back: WayBack) -> None:
 
 @click.command("settle", short_help="Find out how an attempt that was cut off ended.")
 @click.argument("environment", metavar="ENV")
+@click.option(
+    "--as",
+    "outcome",
+    type=click.Choice(["live", "failed"]),
+    help="What the instances run, where nobody saw the hook's end.",
+)
+@click.option("-m", "--reason", metavar="REASON", help="With --as: what was looked at.")
 @system_option
 @registry_option
 @json_option
 def settle_command(
-    environment: str, system: str | None, registry: str | None, as_json: bool
+    environment: str,
+    outcome: str | None,
+    reason: str | None,
+    system: str | None,
+    registry: str | None,
+    as_json: bool,
 ) -> None:
     """Find out how an attempt that was cut off ended, and finish it. Safe to repeat.
 
-    A rehearsal that was cut off is taken back. Exit code 4 when nobody can tell: the message then says how to make it certain.
+    A rehearsal that was cut off is taken back. Exit code 4 when nobody can tell how a hook ended:
+    then somebody looks at the instances, and says with --as what they run: `live` is the version of
+    the attempt, which is published; `failed` is what was live before, which stays. Where it can be
+    found out, --as is refused.
     """
+    if outcome is None and reason is not None:
+        raise UsageMistake(
+            "-m is for --as only", hint="leave it out, or say what the instances run"
+        )
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
         settings = _environment(at, environment)
-        if _ended_rehearsal(at, name, settings, yes=True, as_json=as_json):
+        if outcome is None and _ended_rehearsal(at, name, settings, yes=True, as_json=as_json):
             return
         place = wiring.target(at.root, name, settings)
         found: list[Settled] = []
@@ -287,7 +306,18 @@ def settle_command(
             elif not as_json:
                 tell_event(event)
 
-        tell_each(settle(at.registry, name, environment, place, actor=at.actor), hear)
+        events = settle(at.registry, name, environment, place, actor=at.actor)
+        if outcome is not None:
+            events = settle_as(
+                at.registry,
+                name,
+                environment,
+                place,
+                outcome=outcome,
+                reason=reason or "",
+                actor=at.actor,
+            )
+        tell_each(events, hear)
     (ended,) = found  # settle always says what it found
     if as_json:
         emit(ended)

@@ -5,6 +5,7 @@
 - The generation is taken before anything is touched.
 - A hook that fails settles `failed`: the receipt that was there stays.
 - Nobody knows the end of an attempt that was cut off: it stays open until `settle` finds out.
+- A hook whose end nobody saw is neither well nor failed: its attempt stays open as well.
 - Who was overtaken is refused at the settlement, and publishes nothing.
 - While a rollback that was made without the registry is not recorded, nothing is begun.
 """
@@ -22,7 +23,13 @@ from lockgate.domain.offline import OfflineNote
 from lockgate.domain.receipt import Origin, Previous, Receipt, receipt_for, settled
 from lockgate.domain.release import Attempt, Deployment, Settlement
 from lockgate.domain.version import Version
-from lockgate.errors import InfrastructureFailed, Interrupted, LockgateError, StaleGeneration
+from lockgate.errors import (
+    Inconclusive,
+    InfrastructureFailed,
+    Interrupted,
+    LockgateError,
+    StaleGeneration,
+)
 from lockgate.loop.unrecorded import BACK, refuse_unrecorded, valid
 from lockgate.loop.way_back import is_large, note_whole, promotions, why_no_target
 from lockgate.ports import HookLines, HookTold, InstanceTold, Registry, Target, Writing
@@ -158,6 +165,7 @@ def carry_out(
     Raises:
         Refused: Somebody went back without the registry, and that is not recorded yet.
         InfrastructureFailed: The hook failed; the attempt is settled `failed`.
+        Inconclusive: Nobody saw how the hook ended; the attempt stays open.
         Interrupted: A person left; a hook goes on, and `settle` takes it from there.
         StaleGeneration: Somebody was faster; nothing was published.
         LockgateError: The version could not be rebuilt; the attempt is settled `failed`.
@@ -185,7 +193,7 @@ def carry_out(
         receipt = _rebuilt(registry, target, taken, version)
         yield DeployEvent("rebuilt", attempt.generation, len(receipt.files))
         if target.has_hook:
-            yield from _hooked(registry, target, taken, receipt)
+            yield from _hooked(registry, target, taken, version, receipt)
         yield from finish(registry, target, taken, receipt, way_back, actor=actor)
     except KeyboardInterrupt as error:
         raise Interrupted(
@@ -193,7 +201,7 @@ def carry_out(
             "what was begun goes on",
             hint=f"`lockgate settle {attempt.environment} -s {attempt.system}` takes it from here",
         ) from error
-    except (InfrastructureFailed, StaleGeneration):
+    except (Inconclusive, InfrastructureFailed, StaleGeneration):
         raise
     except LockgateError as error:
         _settle(registry, taken, "failed", error.what, actor)
@@ -362,7 +370,7 @@ def _rebuilt(registry: Registry, target: Target, attempt: Attempt, version: Vers
 
 
 def _hooked(
-    registry: Registry, target: Target, attempt: Attempt, receipt: Receipt
+    registry: Registry, target: Target, attempt: Attempt, version: Version, receipt: Receipt
 ) -> Iterator[DeployEvent]:
     previous = valid(target.current, attempt.system)
     try:
@@ -372,8 +380,13 @@ def _hooked(
         status = target.hook_status(attempt.system, attempt.generation)
         if status.is_success:
             return
+        if status.ending == "lost":
+            raise unknown(registry, target, attempt, version)
         words = status.words()
     except InfrastructureFailed as error:
+        # Its runner may have gone before it could say that the hook was started.
+        if target.hook_status(attempt.system, attempt.generation).ending == "lost":
+            raise unknown(registry, target, attempt, version) from error
         words = error.what
     _settle(registry, attempt, "failed", f"the hook {words}", attempt.actor)
     target.unstage(attempt.system, attempt.generation)
@@ -385,6 +398,33 @@ def _hooked(
     )
 
 
+def unknown(registry: Registry, target: Target, attempt: Attempt, version: Version) -> Inconclusive:
+    """Return the error that nobody saw how a hook ended, with every way to certainty."""
+    place = f"{attempt.environment} -s {attempt.system}"
+    live = registry.releases.live_before(attempt.system, attempt.environment, attempt.generation)
+    before = registry.versions.get(live.attempt.version or "") if live else None
+    still = f"still {before.label}" if before else "nothing, as before"
+    what = (
+        f"unknown: the hook for generation {attempt.generation} did not finish in sight; instances "
+        f"may run {version.label}, or {still}"
+    )
+    if attempt.kind in ("rehearsal", "revert"):
+        return Inconclusive(what, hint=f"`lockgate settle {place}` takes the rehearsal back")
+    hint = "look at the instances"
+    if target.observes:
+        hint += f", or have `lockgate settle {place}` ask them"
+    hint += (
+        f"; if they run {version.label}: `lockgate settle {place} --as live -m REASON`; if they "
+        f"run {still}: `lockgate settle {place} --as failed -m REASON`"
+    )
+    if before:
+        hint += (
+            f"; `lockgate rollback {place}` gives generation {attempt.generation} up and leaves "
+            f"{before.label} as well"
+        )
+    return Inconclusive(what, hint=hint)
+
+
 def finish(
     registry: Registry,
     target: Target,
@@ -393,13 +433,23 @@ def finish(
     way_back: Receipt | None,
     *,
     actor: str,
+    reason: str | None = None,
 ) -> Iterator[DeployEvent]:
     """Settle an attempt whose hook went well, publish it, and ask what is running.
+
+    Args:
+        registry: Where it is recorded.
+        target: Where the environment's versions go.
+        attempt: The attempt, still open.
+        receipt: As it was staged.
+        way_back: The receipt to keep beside it.
+        actor: Who settles it.
+        reason: How it is known to have gone well, where nobody saw it.
 
     Raises:
         StaleGeneration: Somebody abandoned it meanwhile; nothing was published.
     """
-    _settle(registry, attempt, "live", None, actor)
+    _settle(registry, attempt, "live", reason, actor)
     yield DeployEvent("settled", attempt.generation)
     yield from announce(registry, target, attempt, receipt, way_back)
 

@@ -32,6 +32,7 @@ from lockgate.domain.upkeep import DETECTED, MISSED, Rehearsal
 from lockgate.domain.version import Version
 from lockgate.errors import (
     Busy,
+    Inconclusive,
     InfrastructureFailed,
     IntegrityBroken,
     Interrupted,
@@ -311,6 +312,7 @@ def rehearse(
         StaleGeneration: Somebody promoted or rolled back meanwhile; nothing was deployed.
         Interrupted: It was stopped; what was live is live again.
         InfrastructureFailed: The worse version could not be asked, or a hook failed: no result.
+        Inconclusive: Nobody saw how a hook ended: no result.
         IntegrityBroken: Not everything is as it was.
     """
     subject = rehearsal_lease(plan.system, plan.environment.name)
@@ -524,7 +526,7 @@ class _Sitting:
                 f"the rehearsal broke off: {error.what}; {again}",
                 problems=error.problems,
                 hint=f"`lockgate rehearse {name} -s {system} --operator NAME` tries another one"
-                if isinstance(error, InfrastructureFailed)
+                if isinstance(error, InfrastructureFailed | Inconclusive)
                 else error.hint,
             ) from error
 

@@ -9,7 +9,11 @@ open            no hook was started, or none is     nothing touched   settled `a
 open            the hook runs                       under way         followed to its end
 open            the hook ended well                 deployed          settled `live`, published
 open            the hook ended badly                not deployed      settled `failed`
-open            nobody saw how the hook ended       unknown           the running instances decide
+open            nobody saw how the hook ended,      deployed          settled `live`, published
+                all instances report it
+open            nobody saw how the hook ended       unknown           nothing, until a person looked
+                                                                      (`settle_as`): `live` publishes
+                                                                      it, `failed` leaves what was
 open            its receipt is published            deployed          settled `live`
 settled `live`  its receipt is not published        cut off late      published
 settled `live`  its receipt, a byte: not as signed  tampered with     written again: `repaired`
@@ -39,7 +43,7 @@ from dataclasses import dataclass, replace
 from lockgate.domain.receipt import Receipt
 from lockgate.domain.release import Attempt, Deployment, Settlement
 from lockgate.domain.version import Version
-from lockgate.errors import Inconclusive, IntegrityBroken, Refused
+from lockgate.errors import IntegrityBroken, Refused, UsageMistake
 from lockgate.loop.deployment import (
     DeployEvent,
     announce,
@@ -49,10 +53,14 @@ from lockgate.loop.deployment import (
     lease_of,
     seen,
     standing_receipt,
+    unknown,
 )
-from lockgate.loop.unrecorded import valid
+from lockgate.loop.unrecorded import unrecorded, valid
 from lockgate.ports import Registry, Target
 from lockgate.upkeep.reconcile import Recorded, reconcile
+from lockgate.upkeep.words import checked_reason
+
+_PUBLISHED = "its receipt is published"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,74 @@ def settle(
             yield from _published(registry, system, environment, target, recorded)
 
 
+def settle_as(
+    registry: Registry,
+    system: str,
+    environment: str,
+    target: Target,
+    *,
+    outcome: str,
+    reason: str,
+    actor: str,
+) -> Iterator[DeployEvent | Settled]:
+    """Settle an attempt as somebody found the instances, where nobody saw how its hook ended.
+
+    Args:
+        registry: Where it is recorded.
+        system: The system.
+        environment: The environment.
+        target: Where its versions go.
+        outcome: `live`: the instances run the attempt's version; `failed`: what was live before.
+        reason: What was looked at, and seen.
+        actor: Who looked.
+
+    Raises:
+        UsageMistake: The reason is missing, or there is no such outcome.
+        Busy: The process that made the attempt is still at work.
+        Refused: Without anybody's word it is known how it ended, or will be; nothing was changed.
+    """
+    words = f"{actor} looked: {checked_reason(reason)}"
+    if outcome not in ("live", "failed"):
+        raise UsageMistake(f"nothing is settled as `{outcome}`", hint="--as live or --as failed")
+    newest = registry.releases.newest(system, environment)
+    with _held(registry, newest, actor):
+        known = _known(registry, target, system, environment, newest)
+        if known is not None or newest is None:
+            raise Refused(
+                f"nobody's word is needed in {environment}: {known}; nothing was changed",
+                hint=f"`lockgate settle {environment} -s {system}`",
+            )
+        attempt = newest.attempt
+        version = _version(registry, attempt)
+        # Nothing that its runner left behind goes on after somebody has looked.
+        target.stop_hook(system, attempt.generation)
+        if outcome == "failed":
+            yield _end(registry, target, attempt, version, actor, words, "failed")
+            return
+        yield from _finished(registry, target, attempt, version, actor, words)
+        yield Settled(attempt.generation, version.label, "live", words)
+
+
+def _known(
+    registry: Registry, target: Target, system: str, environment: str, newest: Deployment | None
+) -> str | None:
+    """Say what is known of an environment without a person's word; `None` when that is needed."""
+    if unrecorded(registry, target, system, environment) is not None:
+        return "what was done without the registry is recorded first"
+    if newest is None or not newest.is_open:
+        return "nothing is open there"
+    generation = newest.attempt.generation
+    if newest.attempt.kind in ("rehearsal", "revert"):
+        return f"generation {generation} is of a rehearsal, which is taken back"
+    if target.has_hook and target.hook_status(system, generation).state == "running":
+        return f"the hook of generation {generation} still runs"
+    found = _how_it_ended(registry, target, newest.attempt)
+    if found is None:
+        return None
+    outcome, words = found
+    return f"generation {generation} is settled `{outcome}` without it: {words}"
+
+
 @contextmanager
 def _held(registry: Registry, newest: Deployment | None, actor: str) -> Iterator[None]:
     """Be the only one at work on an attempt."""
@@ -124,42 +200,67 @@ def _open(
 ) -> Iterator[DeployEvent | Settled]:
     attempt = newest.attempt
     version = _version(registry, attempt)
-    published = valid(target.current, attempt.system)
-    if published is not None and _is_of(published, registry, attempt):
-        yield _end(registry, target, attempt, version, actor, "its receipt is published", "live")
+    if _is_published(registry, target, attempt):
+        yield _end(registry, target, attempt, version, actor, _PUBLISHED, "live")
         return
-    if not target.has_hook:
-        yield _end(registry, target, attempt, version, actor, "it was cut off", "abandoned")
-        return
-    if target.hook_status(attempt.system, attempt.generation).state == "running":
+    if target.has_hook and (
+        target.hook_status(attempt.system, attempt.generation).state == "running"
+    ):
         for told in target.follow_hook(attempt.system, attempt.generation):
             yield DeployEvent("hook", attempt.generation, told)
-    status = target.hook_status(attempt.system, attempt.generation)
-    if status.state == "absent":
-        target.stop_hook(attempt.system, attempt.generation)
-        words = "it was cut off before its hook was started"
-        yield _end(registry, target, attempt, version, actor, words, "abandoned")
-    elif status.is_success or (
-        status.ending == "lost" and _all_run(registry, target, attempt, version)
-    ):
+    found = _how_it_ended(registry, target, attempt)
+    if found is None:
+        raise unknown(registry, target, attempt, version)
+    outcome, words = found
+    if outcome == "live":
         yield from _finished(registry, target, attempt, version, actor)
-        words = f"its hook {status.words()}"
         yield Settled(attempt.generation, version.label, "live", words)
-    elif status.ending != "lost":
-        words = f"its hook {status.words()}"
-        yield _end(registry, target, attempt, version, actor, words, "failed")
-    else:
-        raise _unknown(attempt, version)
+        return
+    if outcome == "abandoned" and target.has_hook:
+        target.stop_hook(attempt.system, attempt.generation)
+    yield _end(registry, target, attempt, version, actor, words, outcome)
+
+
+def _is_published(registry: Registry, target: Target, attempt: Attempt) -> bool:
+    published = valid(target.current, attempt.system)
+    return published is not None and _is_of(published, registry, attempt)
+
+
+def _how_it_ended(registry: Registry, target: Target, attempt: Attempt) -> tuple[str, str] | None:
+    """Return how an open attempt ended whose hook does not run, and how that is known.
+
+    `None` when nobody knows.
+    """
+    if _is_published(registry, target, attempt):
+        return "live", _PUBLISHED
+    if not target.has_hook:
+        return "abandoned", "it was cut off"
+    status = target.hook_status(attempt.system, attempt.generation)
+    words = f"its hook {status.words()}"
+    if status.state == "absent":
+        return "abandoned", "it was cut off before its hook was started"
+    if status.is_success:
+        return "live", words
+    if status.ending != "lost":
+        return "failed", words
+    if _all_run(registry, target, attempt):
+        return "live", f"{words}, and every instance reports it"
+    return None
 
 
 def _finished(
-    registry: Registry, target: Target, attempt: Attempt, version: Version, actor: str
+    registry: Registry,
+    target: Target,
+    attempt: Attempt,
+    version: Version,
+    actor: str,
+    reason: str | None = None,
 ) -> Iterator[DeployEvent]:
     receipt = standing_receipt(registry, target, attempt, version)
     definition = registry.versions.definition(version.definition)
     target.prepare(receipt, definition, registry.objects.open)
     way_back = _way_back(registry, target, attempt)
-    yield from finish(registry, target, attempt, receipt, way_back, actor=actor)
+    yield from finish(registry, target, attempt, receipt, way_back, actor=actor, reason=reason)
 
 
 def _way_back(registry: Registry, target: Target, attempt: Attempt) -> Receipt | None:
@@ -185,21 +286,12 @@ def _is_of(published: Receipt, registry: Registry, attempt: Attempt) -> bool:
     ) == (registry.id, registry.epoch, attempt.environment, attempt.generation, attempt.version)
 
 
-def _all_run(registry: Registry, target: Target, attempt: Attempt, version: Version) -> bool:
+def _all_run(registry: Registry, target: Target, attempt: Attempt) -> bool:
     """Tell whether every running instance reports the version of an attempt."""
     if not target.observes:
         return False
     instances = list(seen(registry, target, attempt))
     return bool(instances) and all(instance.state == "match" for instance in instances)
-
-
-def _unknown(attempt: Attempt, version: Version) -> Inconclusive:
-    return Inconclusive(
-        f"unknown: the hook for generation {attempt.generation} did not finish in sight; instances "
-        f"may run {version.label} or what was live before",
-        hint=f"look at the instances; `lockgate rollback {attempt.environment} "
-        f"-s {attempt.system}` takes the next generation and makes it certain",
-    )
 
 
 def _end(
