@@ -361,13 +361,34 @@ def attempt_of(
 def take(
     registry: Registry, version: Version, decision: Decision | None = None, **other: Any
 ) -> Attempt:
-    """Take a generation and leave it open; the keyword arguments are those of `attempt_of`."""
+    """Take a generation and leave it open; the keyword arguments are those of `attempt_of`.
+
+    A rollback quarantines what is live and holds the environment, unless that is so already.
+    """
     attempt = attempt_of(registry, version, decision=decision, **other)
+    stops = _stops(registry, attempt) if attempt.kind == "rollback" else []
     with registry.write() as writing:
         if attempt.generation == 1:
             for record in origin_of(attempt.system, attempt.environment):
                 writing.append(record)
-        return writing.append(attempt)
+        taken = writing.append(attempt)
+        for record in stops:
+            writing.append(record)
+        return taken
+
+
+def _stops(registry: Registry, attempt: Attempt) -> list[Quarantine | Hold]:
+    live = registry.releases.live(attempt.system, attempt.environment)
+    left = registry.versions.get(live.attempt.version or "") if live else None
+    if left is None:
+        return []
+    words, actor = attempt.reason or "rolled back", attempt.actor
+    stops: list[Quarantine | Hold] = []
+    if not registry.releases.quarantines(left.system, definition=left.definition):
+        stops.append(Quarantine(left.system, left.definition, left.id, words, actor))
+    if not registry.releases.holds(attempt.system, attempt.environment):
+        stops.append(Hold(attempt.system, attempt.environment, words, actor))
+    return stops
 
 
 def settle(registry: Registry, attempt: Attempt, outcome: str = "live") -> Settlement:

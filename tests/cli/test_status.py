@@ -443,7 +443,7 @@ def test_what_is_due(registry: Registry, clock: FixedClock, lockgate: Lockgate) 
     """A line each, with its command; where both do not fit, the command has a line of its own."""
     _, suite = set_up(registry)
     first = released(registry, suite, "one")
-    take(registry, first, kind="rollback")
+    take(registry, first, kind="break_glass", ticket="T", reason="r")
     clock.move(days=31)
     said = lockgate("status")
     assert [line for line in said.out.splitlines() if "due" in line or "`lockgate" in line] == [

@@ -92,7 +92,7 @@ def test_an_open_attempt(registry: Registry) -> None:
     """It comes first, with the command that finds out."""
     policy, suite = set_up(registry)
     first = released(registry, suite, "one")
-    take(registry, first, kind="rollback", environment="production")
+    take(registry, first, kind="break_glass", environment="production", ticket="T", reason="r")
     assert told(registry, policy) == [
         (
             "generation 2 of production is open: nobody knows how it ended",

@@ -18,7 +18,6 @@ from builders import (
     decision_of,
     hold,
     lift,
-    quarantine,
     settle,
     start_run,
     take,
@@ -104,7 +103,7 @@ def test_a_night(registry: Registry, clock: FixedClock) -> None:
     clock.move(minutes=5)
     back = take(registry, first, kind="rollback", ticket="INC-9", reason="worse", actor="night")
     settle(registry, back)
-    held, bad = hold(registry), quarantine(registry, second)
+    (held,), (bad,) = registry.releases.holds(SYSTEM), registry.releases.quarantines(SYSTEM)
     append(registry, Note(SYSTEM, "production", 2, "users saw\nempty answers", "night"))
     given_up = start_run(registry, second, suite)
     with registry.write() as writing:
@@ -120,9 +119,9 @@ def test_a_night(registry: Registry, clock: FixedClock) -> None:
     assert texts(found) == [
         "broke the glass: v2 → production, ungated, generation 2, ticket T-1: outage",
         "gate refused v2 → production: accuracy >= 0.80: 2 of 2 right",
+        "quarantined v2: worse",
+        "held production: worse",
         "rolled production back to v1, generation 3, incident INC-9: worse",
-        "held production: under investigation",
-        "quarantined v2: it hurt users",
         "note on production 2: users saw",
         "run of v2 on triage was given up",
         "lifted the hold of production: found and mended",
@@ -153,12 +152,15 @@ def test_a_closed_break_glass_stands_where_it_happened(
     assert [entry.kind for entry in told(registry, clock.at).systems[0].entries] == [
         "hold",
         "break_glass",
+        "quarantine",
+        "hold",
         "rollback",
         "closing",
     ]
     found = told(registry, clock.at).systems[0]
     assert [point.text for point in found.open] == [
-        "staging is held by on-call: under investigation"
+        "production is held by promoter: rolled back",
+        "staging is held by on-call: under investigation",
     ]
 
 

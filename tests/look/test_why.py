@@ -140,7 +140,10 @@ def test_a_long_history_is_walked_to_its_beginning(registry: Registry, clock: Fi
     for number in range(104):
         clock.move(minutes=1)
         target = (version, other)[number % 2]
-        settle(registry, take(registry, target, kind="rollback", reason="back and forth"))
+        settle(
+            registry,
+            take(registry, target, kind="break_glass", ticket="T", reason="back and forth"),
+        )
     answer = why(registry, SYSTEM, "production", policy, early)
     assert answer.version == other
     assert answer.until is not None

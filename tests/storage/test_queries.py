@@ -135,6 +135,12 @@ def test_a_query_visits_only_the_rows_it_shows(two_live: Registry, name: str) ->
 
 BY_CONTENT = "SEARCH c USING INDEX sqlite_autoindex_content_1 (digest=?)"
 BY_GENERATION = "USING PRIMARY KEY (system=? AND environment=? AND generation=?)"
+WAY_IN = [
+    "CORRELATED SCALAR SUBQUERY 1",
+    "SEARCH w USING PRIMARY KEY (system=? AND environment=? AND generation<?)",
+    f"SEARCH ws {BY_GENERATION}",
+]
+"""Asked of a revert alone: how what it put back had come to be live."""
 PLANS = {
     "page": ["SEARCH v USING INDEX version_by_system (system=? AND seq<?)", BY_CONTENT],
     "page of a track": [
@@ -154,10 +160,12 @@ PLANS = {
     "live": [
         "SEARCH s USING PRIMARY KEY (system=? AND environment=?)",
         f"SEARCH a {BY_GENERATION}",
+        *WAY_IN,
     ],
     "deployments": [
         "SEARCH a USING PRIMARY KEY (system=? AND environment=? AND generation>? AND generation<?)",
         f"SEARCH s {BY_GENERATION}",
+        *WAY_IN,
     ],
     "newest decision": [
         "SEARCH v USING INDEX sqlite_autoindex_version_2 (system=? AND label=?)",
@@ -265,6 +273,7 @@ def test_the_environments_are_each_named_once(registry: Registry) -> None:
     """Every environment that took an attempt is there once, however many it took."""
     version, _ = make_live(registry, "one", environment="staging")
     make_live(registry, "two", environment="production")
+    make_live(registry, "three", environment="staging")
     promote(registry, version, kind="rollback", environment="staging")
     assert registry.releases.environments(SYSTEM) == ["production", "staging"]
     assert registry.releases.environments("elsewhere") == []

@@ -526,14 +526,6 @@ def rehearse_in_production(raw: Raw) -> None:
 
 
 @breaks("attempt_is_not_quarantined")
-def revert_to_a_quarantined_version_of_long_ago(raw: Raw) -> None:
-    rehearse(raw)
-    v1 = raw.story.versions["v1"]
-    raw.insert("quarantine", version=v1.id, definition=v1.definition)
-    in_practice(raw, "revert", "v1", 4)
-
-
-@breaks("attempt_is_not_quarantined")
 def break_glass_for_a_quarantined_version(raw: Raw) -> None:
     break_glass(raw, raw.story.version("v4"))
 
@@ -657,14 +649,57 @@ def promote_into_a_hold(raw: Raw) -> None:
     raw.insert("attempt")
 
 
-@breaks("attempt_goes_back_to_what_was_live")
+def roll_back(raw: Raw, label: str, environment: str = "production") -> None:
+    nothing = {"decision": None, "promotable": None}
+    version = raw.story.version(label)
+    raw.insert("attempt", kind="rollback", version=version, environment=environment, **nothing)
+
+
+@breaks("attempt_goes_back_to_what_passed")
 def roll_back_to_what_was_never_there(raw: Raw) -> None:
-    raw.insert("attempt", kind="rollback", decision=None, promotable=None)
+    roll_back(raw, "v5")
+
+
+@breaks("attempt_goes_back_to_what_passed")
+def roll_back_to_what_broke_the_glass(raw: Raw) -> None:
+    roll_back(raw, "v1", "practice")
+
+
+@breaks("attempt_goes_back_to_what_passed")
+def roll_back_to_what_is_live(raw: Raw) -> None:
+    roll_back(raw, "v2")
+
+
+@breaks("attempt_goes_back_to_what_was_live")
+def revert_to_what_was_live_long_ago(raw: Raw) -> None:
+    rehearse(raw)
+    in_practice(raw, "revert", "v1", 4)
+
+
+@breaks("settlement_of_a_rollback_stops_what_it_left")
+def roll_back_and_leave_everything_open(raw: Raw) -> None:
+    roll_back(raw, "v1")
+    raw.insert("settlement")
+
+
+@breaks("settlement_of_a_rollback_stops_what_it_left")
+def roll_back_and_only_hold(raw: Raw) -> None:
+    roll_back(raw, "v1")
+    raw.insert("hold")
+    raw.insert("settlement")
+
+
+@breaks("settlement_of_a_rollback_stops_what_it_left")
+def roll_back_and_quarantine_something_else(raw: Raw) -> None:
+    roll_back(raw, "v1")
+    raw.insert("hold")
+    raw.insert("quarantine")
+    raw.insert("settlement")
 
 
 @breaks("attempt_reverts_a_rehearsal")
 def revert_without_a_rehearsal(raw: Raw) -> None:
-    in_practice(raw, "revert", "v1")
+    in_practice(raw, "revert", "v2")
 
 
 @breaks("attempt_reverts_a_rehearsal")

@@ -250,14 +250,14 @@ WRONG_ORDERS: dict[str, tuple[Act, str]] = {
     ),
     "roll back to what was never there": (
         lambda r, s: take(r, s.versions["v5"], kind="rollback"),
-        "the way back leads only to what was live there",
+        "a rollback leads to what a passing gate had let in before what is live",
     ),
     "roll back to what is quarantined": (
         lambda r, s: [quarantine(r, s.versions["v1"]), take(r, s.versions["v1"], kind="rollback")],
         "the definition is quarantined",
     ),
     "revert without a rehearsal": (
-        lambda r, s: take(r, s.versions["v1"], kind="revert", **PRACTICE),
+        lambda r, s: take(r, s.versions["v2"], kind="revert", **PRACTICE),
         "a revert ends a rehearsal",
     ),
     "rehearse where users are": (

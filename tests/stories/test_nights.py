@@ -506,10 +506,11 @@ def quarantined(rows: Rows) -> set[str]:
 
 
 def was_left(rows: Rows, place: str) -> set[str]:
-    """Return the versions that a rollback ever left there."""
+    """Return the definitions that a rollback ever left there."""
     history = _settled_live(rows, place)
+    definition = {row["id"]: row["definition"] for row in rows.version}
     return {
-        before["version"]
+        definition[before["version"]]
         for before, after in zip(history, history[1:], strict=False)
         if after["kind"] == "rollback"
     }
@@ -526,12 +527,11 @@ def default_target(rows: Rows, place: str, damaged: set[str]) -> str | None:
     if live["kind"] == "rollback" and is_held:
         return None
     definition = {row["id"]: row["definition"] for row in rows.version}
-    barred = quarantined(rows) | damaged | {definition[live["version"]]}
-    left = was_left(rows, place)
+    barred = quarantined(rows) | damaged | {definition[live["version"]]} | was_left(rows, place)
     for row in reversed(promoted_live(rows, place)):
         if row["generation"] >= live["generation"]:
             continue
-        if row["version"] not in left and definition[row["version"]] not in barred:
+        if definition[row["version"]] not in barred:
             return str(row["version"])
     return None
 

@@ -151,6 +151,7 @@ def receipt_for(
     previous: Previous | None,
     at: datetime,
     folder: str | None = None,
+    is_ungated: bool = False,
 ) -> Receipt:
     """Return the staged receipt of an attempt.
 
@@ -159,11 +160,12 @@ def receipt_for(
         definition: Its definition.
         origin: Which registry says so, and for which environment.
         generation: As the attempt took it.
-        kind: The attempt's kind; `break_glass` makes the receipt `ungated`.
+        kind: The attempt's kind.
         decision: The decision it rests on, if any.
         previous: What is live now.
         at: When the attempt began.
         folder: Where the definition stands already; `None` names the generation's own folder.
+        is_ungated: Whether no gate let the version in there.
 
     Raises:
         ValueError: The definition is not the version's.
@@ -193,7 +195,7 @@ def receipt_for(
             for name, part in definition.components.items()
         },
         decision=decision,
-        ungated=kind == "break_glass",
+        ungated=is_ungated,
         previous=previous,
         at=at,
     )

@@ -249,11 +249,14 @@ class Deployment:
     attempt: Attempt
     outcome: str | None
     settled_at: datetime | None
+    way_in: str | None = None
+    """Of a revert, how what it put back had come to be live; `None` for every other kind."""
 
     @property
     def is_ungated(self) -> bool:
-        """Whether somebody broke the glass for it: no gate let it in."""
-        return self.attempt.kind == "break_glass"
+        """Whether somebody broke the glass for it: no gate let it in, and a rehearsal changes
+        nothing about that."""
+        return (self.way_in or self.attempt.kind) == "break_glass"
 
     @property
     def is_open(self) -> bool:

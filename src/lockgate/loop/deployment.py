@@ -275,7 +275,14 @@ def staged_receipt(
         previous=previous,
         at=attempt.at,
         folder=folder,
+        is_ungated=_is_ungated(registry, attempt),
     )
+
+
+def _is_ungated(registry: Registry, attempt: Attempt) -> bool:
+    """Tell whether somebody broke the glass for what an attempt makes live."""
+    recorded = registry.releases.deployment(attempt.system, attempt.environment, attempt.generation)
+    return (recorded or Deployment(attempt, None, None)).is_ungated
 
 
 def kept_way_back(
@@ -472,11 +479,7 @@ def announce(
 
 def seen(registry: Registry, target: Target, attempt: Attempt) -> Sequence[InstanceTold]:
     """Return the running instances and what each one's answer means."""
-    known = [
-        deployment.attempt.version
-        for deployment in registry.releases.deployments(attempt.system, attempt.environment)
-        if deployment.outcome == "live" and deployment.attempt.version is not None
-    ]
+    known = registry.releases.ever_live(attempt.system, attempt.environment)
     return target.observe(attempt.version, known)
 
 

@@ -47,7 +47,9 @@ def why_no_target(
     """
     if registry.releases.quarantines(version.system, definition=version.definition):
         return "its definition is quarantined"
-    if not is_explicit and registry.releases.was_left(version.system, environment, version.id):
+    if not is_explicit and version.definition in registry.releases.left(
+        version.system, environment
+    ):
         return "it was itself left by a rollback"
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
@@ -166,8 +166,12 @@ class ReleaseQueries(Protocol):
         """Return one deployment by its generation."""
         ...
 
-    def was_left(self, system: str, environment: str, version_id: str) -> bool:
-        """Tell whether a rollback ever left a version there."""
+    def left(self, system: str, environment: str) -> frozenset[str]:
+        """Return the definitions that a rollback ever left there."""
+        ...
+
+    def ever_live(self, system: str, environment: str) -> frozenset[str]:
+        """Return the ids of all versions that were ever live there."""
         ...
 
     def promoted(self, system: str, environment: str, definition: str) -> Deployment | None:
@@ -333,6 +337,10 @@ class UpkeepQueries(Protocol):
 
     def unswept(self) -> list[str]:
         """Return the large objects whose content was removed and whose files are still there."""
+        ...
+
+    def jump(self, span: timedelta) -> tuple[datetime, datetime] | None:
+        """Return the newest neighbouring records further apart than a span, after the last removal."""
         ...
 
     def newest_time(self) -> datetime:

@@ -61,6 +61,10 @@ _COMPARED_GENERATION = f"""CASE (SELECT v.track FROM version v WHERE v.id = NEW.
           AND s.outcome = 'live' AND a.kind <> 'rehearsal'), 0)
     ELSE {_LIVE_GENERATION} END"""
 
+_STOOD = """{0}.seq <= r.seq + 2
+    AND NOT EXISTS (SELECT 1 FROM lift l WHERE l.lifts = {0}.seq AND l.seq < r.seq)"""
+"""What was in force when the attempt `r` was taken: it may be recorded right after it."""
+
 _WAS_LIVE_AS = """EXISTS (SELECT 1 FROM attempt a JOIN settlement s ON s.system = a.system
     AND s.environment = a.environment AND s.generation = a.generation AND s.outcome = 'live'
     WHERE a.system = NEW.system AND a.environment = NEW.environment"""
@@ -437,13 +441,16 @@ ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "attempt",
+        "goes_back_to_what_passed",
+        f"""NEW.kind = 'rollback' AND NOT {_WAS_LIVE_AS} AND a.kind = 'promote'
+            AND a.version = NEW.version AND a.generation < {_LIVE_GENERATION})""",
+        "a rollback leads to what a passing gate had let in before what is live",
+    ),
+    (
+        "attempt",
         "goes_back_to_what_was_live",
-        """NEW.kind IN ('rollback', 'revert') AND NOT EXISTS (SELECT 1 FROM attempt a
-            JOIN settlement s ON s.system = a.system AND s.environment = a.environment
-                AND s.generation = a.generation
-            WHERE a.system = NEW.system AND a.environment = NEW.environment
-              AND a.version = NEW.version AND s.outcome = 'live')""",
-        "the way back leads only to what was live there",
+        f"NEW.kind = 'revert' AND NEW.version IS NOT {_BEFORE_REHEARSAL}",
+        "a revert leads to what the rehearsal took the place of",
     ),
     (
         "attempt",
@@ -463,6 +470,21 @@ ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
         """NEW.generation IS NOT (SELECT max(a.generation) FROM attempt a
             WHERE a.system = NEW.system AND a.environment = NEW.environment)""",
         "only the newest attempt can be settled",
+    ),
+    (
+        "settlement",
+        "of_a_rollback_stops_what_it_left",
+        f"""NEW.outcome = 'live' AND EXISTS (SELECT 1 FROM attempt r
+            WHERE r.system = NEW.system AND r.environment = NEW.environment
+              AND r.generation = NEW.generation AND r.kind = 'rollback'
+              AND NOT (EXISTS (SELECT 1 FROM hold h WHERE h.system = r.system
+                      AND h.environment = r.environment AND {_STOOD.format("h")})
+                  AND EXISTS (SELECT 1 FROM quarantine q JOIN version v
+                      ON v.system = q.system AND v.definition = q.definition
+                      JOIN attempt w ON w.version = v.id AND w.system = r.system
+                          AND w.environment = r.environment AND w.generation = {_LIVE_GENERATION}
+                      WHERE {_STOOD.format("q")})))""",
+        "a rollback quarantines what it leaves and holds the environment",
     ),
     (
         "quarantine",
@@ -508,7 +530,11 @@ ORDER_RULES: tuple[tuple[str, str, str, str], ...] = (
     (
         "closing",
         "comes_after_it",
-        f"""NEW.decision IS NULL AND NEW.generation = {_LIVE_GENERATION}""",
+        f"""NEW.decision IS NULL AND EXISTS (SELECT 1 FROM attempt b
+            JOIN attempt a ON a.system = b.system AND a.environment = b.environment
+                AND a.generation = {_LIVE_GENERATION} AND a.version = b.version
+            WHERE b.system = NEW.system AND b.environment = NEW.environment
+              AND b.generation = NEW.generation)""",
         "what broke the glass is live: closing it needs a decision that passed",
     ),
     (

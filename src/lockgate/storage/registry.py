@@ -47,7 +47,7 @@ PATIENCE_S = 10.0
 CACHE_KIB = 16 * 1024
 """How much of the file a connection keeps in memory at most."""
 
-SCHEMA_DIGEST = "e3b2abe67bc9915b21e701788db32540d3de30d47a163aa6b3158442384002a7"
+SCHEMA_DIGEST = "1e0902fa08c0e7c37b9376b2e160e7e8e80a46ad5d5b286a987e2025b3ec9769"
 """What `schema.schema_digest` says of a registry whose tables and triggers are all there."""
 
 _LOOKING = "it was opened for looking only"

@@ -23,7 +23,12 @@ from lockgate.storage.objects import Objects
 from lockgate.storage.rows import build
 
 _DEPLOYMENT = (
-    "SELECT a.*, s.outcome AS s_outcome, s.at AS s_at FROM attempt a LEFT JOIN settlement s "
+    "SELECT a.*, s.outcome AS s_outcome, s.at AS s_at, CASE a.kind WHEN 'revert' THEN "
+    "(SELECT w.kind FROM attempt w JOIN settlement ws ON ws.system = w.system "
+    " AND ws.environment = w.environment AND ws.generation = w.generation "
+    " AND ws.outcome = 'live' WHERE w.system = a.system AND w.environment = a.environment "
+    " AND w.generation < a.generation AND w.kind NOT IN ('rehearsal', 'revert') "
+    " ORDER BY w.generation DESC LIMIT 1) END AS way_in FROM attempt a LEFT JOIN settlement s "
     "ON s.system = a.system AND s.environment = a.environment AND s.generation = a.generation"
 )
 
@@ -48,6 +53,7 @@ class Releases:
             build(Attempt, row, self._objects.read),
             row["s_outcome"],
             parse_instant(settled) if settled else None,
+            row["way_in"],
         )
 
     def live(self, system: str, environment: str) -> Deployment | None:
@@ -104,20 +110,28 @@ class Releases:
         )
         return self._deployment(rows[0]) if rows else None
 
-    def was_left(self, system: str, environment: str, version_id: str) -> bool:
-        """Tell whether a rollback ever left a version there."""
-        row = self._connection.execute(
-            "SELECT 1 FROM attempt r JOIN settlement rs ON rs.system = r.system "
-            " AND rs.environment = r.environment AND rs.generation = r.generation "
-            "WHERE r.system = ? AND r.environment = ? AND r.kind = 'rollback' "
-            "AND rs.outcome = 'live' AND ? = (SELECT a.version FROM settlement s "
-            " JOIN attempt a ON a.system = s.system AND a.environment = s.environment "
-            "  AND a.generation = s.generation WHERE s.system = r.system "
-            " AND s.environment = r.environment AND s.outcome = 'live' "
-            " AND s.generation < r.generation ORDER BY s.generation DESC LIMIT 1) LIMIT 1",
-            (system, environment, version_id),
-        ).fetchone()
-        return row is not None
+    def left(self, system: str, environment: str) -> frozenset[str]:
+        """Return the definitions that a rollback ever left there."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT v.definition FROM (SELECT a.kind, lag(a.version) "
+            " OVER (ORDER BY s.generation) AS before FROM settlement s JOIN attempt a "
+            "  ON a.system = s.system AND a.environment = s.environment "
+            "  AND a.generation = s.generation "
+            " WHERE s.system = ? AND s.environment = ? AND s.outcome = 'live') r "
+            "JOIN version v ON v.id = r.before WHERE r.kind = 'rollback'",
+            (system, environment),
+        )
+        return frozenset(definition for (definition,) in rows)
+
+    def ever_live(self, system: str, environment: str) -> frozenset[str]:
+        """Return the ids of all versions that were ever live there."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT a.version FROM settlement s JOIN attempt a ON a.system = s.system "
+            " AND a.environment = s.environment AND a.generation = s.generation "
+            "WHERE s.system = ? AND s.environment = ? AND s.outcome = 'live'",
+            (system, environment),
+        )
+        return frozenset(version for (version,) in rows)
 
     def promoted(self, system: str, environment: str, definition: str) -> Deployment | None:
         """Return the newest passing promotion of a definition that became live there."""

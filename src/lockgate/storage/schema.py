@@ -64,8 +64,8 @@ def migrate(database: Database) -> None:
 def stand_in(connection: sqlite3.Connection, number: int) -> None:
     """Let today's questions be asked of an older registry that may not be changed.
 
-    The tables it lacks are there for this connection alone, and empty: nothing in them could have
-    been recorded yet.
+    The tables it lacks are there for this connection alone, and empty. So are those that were made
+    anew since: no release that wrote the older schema recorded anything in them.
 
     Args:
         connection: To look through.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -276,6 +276,20 @@ class Upkeep:
             "SELECT at FROM ledger ORDER BY seq DESC LIMIT 1"
         ).fetchone()
         return parse_instant(at)
+
+    def jump(self, span: timedelta) -> tuple[datetime, datetime] | None:
+        """Return the newest two neighbouring records that are further apart than a span.
+
+        Looked at is what came after the newest removal: whoever removed something then said, or
+        could see, that the clock was right.
+        """
+        row = self._connection.execute(
+            "SELECT before, at FROM (SELECT seq, at, lag(at) OVER (ORDER BY seq) AS before "
+            " FROM ledger WHERE seq >= coalesce((SELECT max(seq) FROM removal), 0)) "
+            "WHERE julianday(at) - julianday(before) > ? ORDER BY seq DESC LIMIT 1",
+            (span / timedelta(days=1),),
+        ).fetchone()
+        return (parse_instant(row[0]), parse_instant(row[1])) if row else None
 
     def components(self, definition: str) -> tuple[str, ...]:
         """Return the names of a definition's components, without reading its entries."""

@@ -130,7 +130,7 @@ def _decision(
             found = registry.releases.promoted(version.system, name, version.definition)
         if found is not None and found.attempt.decision is not None:
             decision = registry.releases.decision(found.attempt.decision)
-            is_ungated = live is not None and live.attempt.kind == "break_glass"
+            is_ungated = live is not None and live.is_ungated
             return decision, found.attempt.generation, is_ungated
         return None, None, live is not None and live.attempt.kind == "break_glass"
     return None, None, False

@@ -167,7 +167,7 @@ def _deployment(registry: Registry, found: Deployment) -> dict[str, Any]:
     place = (attempt.system, attempt.environment, attempt.generation)
     return {
         **body_of(found),
-        "is_ungated": attempt.kind == "break_glass",
+        "is_ungated": found.is_ungated,
         "closing": body_of(registry.upkeep.closing(*place)),
         "notes": body_of(registry.upkeep.notes(*place)),
     }

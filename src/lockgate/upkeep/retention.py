@@ -88,6 +88,14 @@ def check_clock(registry: Registry, keep: timedelta, today: date | None) -> None
                 hint="set the clock right, then run it again",
             )
         return
+    jump = registry.upkeep.jump(keep)
+    if jump is not None:
+        raise Refused(
+            f"between two records the clock went from {shown_time(jump[0])} to "
+            f"{shown_time(jump[1])}; by a clock that jumped, everything would be too old, and "
+            "nothing was removed",
+            hint=f"if it really is that day: `lockgate expire --today {day}`",
+        )
     if newest - timedelta(minutes=1) <= now <= newest + keep:
         return
     where = f"{(now - newest).days} days after" if now > newest else "before"

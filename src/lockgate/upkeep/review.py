@@ -83,11 +83,12 @@ def review(
                 findings.append(step)
     outcome = CLEAN if is_clean(findings) else FOUND
     record = Review(system, outcome, tuple(findings), actor)
+    previous = next(iter(registry.upkeep.reviews(system, limit=1)), None)
     if registry.why_not is not None:
-        yield Reviewed(record, look.last, is_recorded=False)
+        yield Reviewed(record, previous, is_recorded=False)
         return
     with registry.write() as writing:
         for check in look.checks.values():
             writing.note_full_check(check)
         record = writing.append(record)
-    yield Reviewed(record, look.last, is_recorded=True)
+    yield Reviewed(record, previous, is_recorded=True)

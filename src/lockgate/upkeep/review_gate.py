@@ -16,7 +16,7 @@ from lockgate.canonical import parse_instant
 from lockgate.domain.receipt import Receipt, settled
 from lockgate.domain.release import Attempt, Deployment, Finding
 from lockgate.domain.times import shown_time
-from lockgate.domain.upkeep import LedgerBreak
+from lockgate.domain.upkeep import LedgerBreak, Review
 from lockgate.domain.version import Version
 from lockgate.errors import InfrastructureFailed, IntegrityBroken, LockgateError
 from lockgate.loop.deployment import seen, staged_receipt
@@ -179,15 +179,15 @@ def _environment(look: Look, environment: str) -> Iterator[Step]:
     yield _instances(look, environment, target, live.attempt, newest)
 
 
-def _history(look: Look, environment: str) -> Iterator[Deployment]:
-    """Give the deployments since the last review, newest first."""
+def _history(look: Look, environment: str, since: Review | None) -> Iterator[Deployment]:
+    """Give the deployments since a review, newest first; `None` gives all."""
     before = None
     while True:
         page = look.registry.releases.deployments(
             look.system, environment, before=before, limit=_PAGE
         )
         for deployment in page:
-            if look.last is not None and deployment.attempt.seq < look.last.seq:
+            if since is not None and deployment.attempt.seq < since.seq:
                 return
             yield deployment
         if len(page) < _PAGE:
@@ -196,10 +196,11 @@ def _history(look: Look, environment: str) -> Iterator[Deployment]:
 
 
 def _deployments(look: Look, environment: str) -> Iterator[Finding]:
-    history = [one for one in _history(look, environment) if one.outcome == "live"]
+    history = [one for one in _history(look, environment, look.last) if one.outcome == "live"]
     kinds = Counter(one.attempt.kind.replace("_", "-") for one in history)
     told = ", ".join(f"{number} by {kind}" for kind, number in sorted(kinds.items()))
-    without = [problem for one in history if (problem := _undecided(look, one.attempt))]
+    unclean = (one for one in _history(look, environment, look.last_clean) if one.outcome == "live")
+    without = [problem for one in unclean if (problem := _undecided(look, one.attempt))]
     reason = f"{len(history)} went live {look.since}" + (f": {told}" if told else "")
     rule = f"decisions {environment}"
     if without:

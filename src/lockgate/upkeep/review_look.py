@@ -15,7 +15,7 @@ from typing import Any, cast
 from lockgate.domain.policy import Policy
 from lockgate.domain.release import Deployment, Finding
 from lockgate.domain.times import shown_time
-from lockgate.domain.upkeep import FullCheck, Review
+from lockgate.domain.upkeep import CLEAN, FullCheck, Review
 from lockgate.domain.version import Version
 from lockgate.errors import IntegrityBroken, LockgateError
 from lockgate.ports import Draft, ObjectStore, Registry, Target
@@ -101,6 +101,8 @@ class Look:
     """Hashes each object once."""
     last: Review | None
     """The review before this one."""
+    last_clean: Review | None
+    """The newest one that found nothing: what is outside the gate stays found until then."""
     now: datetime
     checks: dict[str, FullCheck] = field(default_factory=dict)
     """Definition to what hashing all of it found."""
@@ -138,9 +140,12 @@ class Look:
 
 def open_look(registry: Registry, system: str, policy: Policy | None, around: Surroundings) -> Look:
     """Begin a review."""
-    reviews = registry.upkeep.reviews(system, limit=1)
+    reviews = registry.upkeep.reviews(system)
+    clean = next((one for one in reviews if one.outcome == CLEAN), None)
     watched = cast("Registry", _Watched(registry))
-    return Look(system, policy, around, watched, reviews[0] if reviews else None, registry.now())
+    return Look(
+        system, policy, around, watched, reviews[0] if reviews else None, clean, registry.now()
+    )
 
 
 def found(
