@@ -303,9 +303,41 @@ class TestReceipts:
         stranger.publisher.folder = world.publisher.folder
         elsewhere = Origin("cd" * 16, 1, "production")
         stranger.prepare(staged(2, origin=elsewhere))
-        with pytest.raises(Refused, match=f"another registry, `{ORIGIN.registry}`, publishes"):
-            stranger.publisher.stage(staged(2, origin=elsewhere))
+        for changes in ({}, {"kind": "rehearsal"}, {"kind": "break_glass", "ungated": True}):
+            with pytest.raises(Refused, match=f"another registry, `{ORIGIN.registry}`, publishes"):
+                stranger.publisher.stage(staged(2, origin=elsewhere, **changes))
         stranger.publisher.stage(staged(2, origin=elsewhere, kind="rollback"))
+
+    def test_a_promotion_that_was_overtaken_leaves_the_newer_receipt(self, world: World) -> None:
+        """What a hook asks for while a rollback is under way is the rollback's receipt."""
+        back = staged(6, kind="rollback")
+        world.publisher.stage(back)
+        with pytest.raises(StaleGeneration, match="generation 5 of production was overtaken") as no:
+            world.publisher.stage(staged(5))
+        assert "generation 6, v6 by rollback, is under way" in no.value.what
+        assert no.value.hint == "how that ends: `lockgate settle ENV -s support-desk`"
+        assert world.publisher.staged(SYSTEM) == back
+
+    def test_a_way_back_is_not_overtaken_by_a_promotion(self, world: World) -> None:
+        """A registry that is older than what was staged still goes back."""
+        world.publisher.stage(staged(6))
+        back = staged(5, kind="rollback")
+        world.publisher.stage(back)
+        assert world.publisher.staged(SYSTEM) == back
+
+    def test_an_attempt_of_an_earlier_life_overtakes_nobody(self, world: World) -> None:
+        """After a restore generations start again, and what was staged before says nothing."""
+        world.publisher.stage(staged(6, kind="rollback"))
+        again = staged(5, origin=replace(ORIGIN, epoch=2))
+        world.publisher.stage(again)
+        assert world.publisher.staged(SYSTEM) == again
+
+    def test_the_bytes_that_were_checked(self, world: World) -> None:
+        """Evidence takes what was verified, whatever is written there a moment later."""
+        live = world.go_live(1)
+        data = (world.place / "receipt.json").read_bytes()
+        assert world.publisher.current_as_signed(SYSTEM) == (live, data)
+        assert world.publisher.current_as_signed("nobody") is None
 
     def test_a_host_without_a_key_publishes_unsigned(self, tmp_path: Path) -> None:
         """Where `init` found no `ssh-keygen`, receipts are unsigned and still checked for sense."""

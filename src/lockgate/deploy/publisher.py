@@ -29,10 +29,10 @@ from lockgate.deploy.files import locked, read_file, remove_file, sync_folder
 from lockgate.deploy.folders import remove_folder, stand_whole
 from lockgate.deploy.host_key import HostKey
 from lockgate.deploy.intact import folder_problems
-from lockgate.deploy.receipts import read_receipt, write_receipt
+from lockgate.deploy.receipts import read_as_signed, write_receipt
 from lockgate.domain.components import Definition
 from lockgate.domain.payload import GENERATIONS, MAX_BYTES, checked, opened
-from lockgate.domain.receipt import Previous, Receipt
+from lockgate.domain.receipt import BACK, Previous, Receipt
 from lockgate.errors import (
     Busy,
     IntegrityBroken,
@@ -105,6 +105,14 @@ class Publisher:
             IntegrityBroken: The receipt there does not count.
         """
         return self._read(system, RECEIPT, "live")
+
+    def current_as_signed(self, system: str) -> tuple[Receipt, bytes] | None:
+        """Return the receipt of what is live, with the bytes that were checked.
+
+        Raises:
+            IntegrityBroken: The receipt there does not count.
+        """
+        return self._read_as_signed(system, RECEIPT, "live")
 
     def way_back(self, system: str) -> Receipt | None:
         """Return the receipt of the version to go back to; `None` when there is none.
@@ -208,7 +216,7 @@ class Publisher:
             The receipt's path.
 
         Raises:
-            StaleGeneration: A newer generation is published; nothing was written.
+            StaleGeneration: A newer generation is published or staged; nothing was written.
             Refused: Another registry publishes here.
             Busy: Another process is writing here.
         """
@@ -216,6 +224,7 @@ class Publisher:
         with self._writing(receipt.system):
             self._refuse_stale(receipt)
             self._refuse_foreign(receipt)
+            self._refuse_overtaken(receipt)
             path = self.staged_path(receipt.system)
             write_receipt(path, receipt, self.key)
             return path
@@ -299,14 +308,21 @@ class Publisher:
                 remove_folder(place / GENERATIONS / name)
 
     def _read(self, system: str, name: str, state: str | None = None) -> Receipt | None:
+        found = self._read_as_signed(system, name, state)
+        return found[0] if found else None
+
+    def _read_as_signed(
+        self, system: str, name: str, state: str | None = None
+    ) -> tuple[Receipt, bytes] | None:
         path = self.folder / system / name
         hint = f"publish what is live again: {self._settle(system)}"
         try:
-            receipt = read_receipt(path, self.key)
+            found = read_as_signed(path, self.key)
         except IntegrityBroken as error:
             raise IntegrityBroken(error.what, hint=hint) from error
-        if receipt is None:
+        if found is None:
             return None
+        receipt = found[0]
         wrong = None
         if receipt.system != system:
             wrong = f"it is about system `{shown(receipt.system)}`"
@@ -319,7 +335,7 @@ class Publisher:
                 f"the receipt `{shown(path)}` does not count: {wrong}",
                 hint=hint,
             )
-        return receipt
+        return found
 
     def _settle(self, system: str) -> str:
         return f"`lockgate settle {self.environment or 'ENV'} -s {shown(system)}`"
@@ -350,9 +366,23 @@ class Publisher:
             )
         return current
 
+    def _refuse_overtaken(self, receipt: Receipt) -> None:
+        """Keep what overtook an attempt staged; a way back only gives way to another one."""
+        staged = self._valid(receipt.system, STAGED)
+        if staged is None or staged.origin != receipt.origin or not receipt.is_before(staged):
+            return
+        if receipt.kind in BACK and staged.kind not in BACK:
+            return
+        raise StaleGeneration(
+            f"generation {receipt.generation} of {shown(receipt.environment)} was overtaken: "
+            f"generation {staged.generation}, {shown(staged.label)} by {staged.kind}, is under "
+            "way; nothing was changed",
+            hint=f"how that ends: {self._settle(receipt.system)}",
+        )
+
     def _refuse_foreign(self, receipt: Receipt) -> None:
-        """Stop a promotion where another registry publishes; a way back is never stopped."""
-        if receipt.kind not in ("promote", "rehearsal"):
+        """Stop all but a way back where another registry publishes."""
+        if receipt.kind in BACK:
             return
         path = self.receipt_path(receipt.system)
         try:

@@ -56,11 +56,23 @@ def read_receipt(path: Path, key: HostKey) -> Receipt | None:
         IntegrityBroken: It cannot be read, is no receipt, or this host did not sign it.
         Refused: There is no `ssh-keygen` to check it with.
     """
+    found = read_as_signed(path, key)
+    return found[0] if found else None
+
+
+def read_as_signed(path: Path, key: HostKey) -> tuple[Receipt, bytes] | None:
+    """Return the receipt in a file, checked, and the very bytes that were; else as `read_receipt`.
+
+    Raises:
+        IntegrityBroken: As `read_receipt`.
+        Refused: As `read_receipt`.
+    """
     try:
-        payload, signature = opened(read_file(str(path), MAX_BYTES))
-        trouble = _signature_trouble(payload, signature, key)
+        data = read_file(str(path), MAX_BYTES)
+        payload, signature = opened(data)
+        trouble = signature_trouble(payload, signature, key)
         if trouble is None:
-            return read_payload(payload)
+            return read_payload(payload), data
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -73,7 +85,12 @@ def read_receipt(path: Path, key: HostKey) -> Receipt | None:
     )
 
 
-def _signature_trouble(payload: str, signature: str | None, key: HostKey) -> str | None:
+def signature_trouble(payload: str, signature: str | None, key: HostKey) -> str | None:
+    """Say why a signature over a payload does not count on this host; `None` when it does.
+
+    Raises:
+        Refused: There is no `ssh-keygen` to check it with.
+    """
     if not key.exists():
         return None if signature is None else "it is signed, and this host has no key"
     if signature is None:

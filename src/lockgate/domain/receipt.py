@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lockgate.domain.components import Definition
     from lockgate.domain.version import Version
 
+BACK = ("rollback", "revert")
+"""The kinds that are a way back: nothing stops them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Previous:

@@ -12,12 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lockgate.domain.offline import OfflineNote
-from lockgate.domain.receipt import Receipt
+from lockgate.domain.receipt import BACK, Receipt
 from lockgate.domain.release import Attempt, Deployment
 from lockgate.errors import IntegrityBroken, Refused
 from lockgate.ports import Registry, Target
-
-BACK = ("rollback", "revert")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,13 +84,13 @@ def _live_receipts(
         if place is None:
             continue
         try:
-            receipt = place.current(version.system)
+            found = place.current_as_signed(version.system)
         except LockgateError as error:
             doubts.append(f"receipt of {name}: {error.what}")
             continue
-        if receipt is None or receipt.version != version.id:
-            doubts.append(f"receipt of {name}: {'none' if receipt is None else 'of another one'}")
+        if found is None or found[0].version != version.id:
+            doubts.append(f"receipt of {name}: {'none' if found is None else 'of another one'}")
             continue
-        data = place.receipt_path(version.system).read_bytes()
+        data = found[1]
         receipts.append(LiveReceipt(name, data, *opened(data)))
     return receipts, doubts
