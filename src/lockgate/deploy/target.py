@@ -44,8 +44,16 @@ class EnvironmentTarget:
         self._root = root
         self._system = system
         self._environment = environment
+        self._key = key
+        self._materialise = materialise
         folder = root / environment.publish if environment.publish else None
         self.publisher = Publisher(folder, key, materialise, environment.name) if folder else None
+
+    def elsewhere(self, environment: Environment) -> EnvironmentTarget:
+        """Return where the same system's versions go in another environment."""
+        return EnvironmentTarget(
+            self._root, self._system, environment, self._key, self._materialise
+        )
 
     @property
     def publishes(self) -> bool:

@@ -20,7 +20,8 @@ from typing import Any, BinaryIO, TypeVar
 
 from lockgate.domain.components import Definition
 from lockgate.domain.offline import OfflineNote
-from lockgate.domain.receipt import Origin, Previous, Receipt, receipt_for, settled
+from lockgate.domain.policy import Environment
+from lockgate.domain.receipt import BACK, Origin, Previous, Receipt, receipt_for, settled
 from lockgate.domain.release import Attempt, Deployment, Settlement
 from lockgate.domain.version import Version
 from lockgate.errors import (
@@ -30,7 +31,7 @@ from lockgate.errors import (
     LockgateError,
     StaleGeneration,
 )
-from lockgate.loop.unrecorded import BACK, refuse_unrecorded, valid
+from lockgate.loop.unrecorded import refuse_unrecorded, valid
 from lockgate.loop.way_back import is_large, note_whole, promotions, why_no_target
 from lockgate.ports import HookLines, HookTold, InstanceTold, Registry, Target, Writing
 
@@ -100,6 +101,10 @@ class Nowhere:
 
     def drop_offline_note(self, system: str, generation: int) -> None:
         """There is none."""
+
+    def elsewhere(self, environment: Environment) -> Target:
+        """Nobody knows where that would be."""
+        return self
 
     def alone_offline(self, system: str) -> AbstractContextManager[None]:
         """Nobody else is at it."""

@@ -86,7 +86,7 @@ def standing(
         approved(registry, decision, environment, {promoter: "promotes it"}, signing),
         *stopped(registry, decision.system, environment),
         *(not_quarantined(registry, version) if version is not None else ()),
-        way_back_intact(registry, decision.system, environment.name),
+        way_back_intact(registry, decision.system, environment.name, besides=version),
     ]
 
 
@@ -223,7 +223,7 @@ def make_live(
         first=origin_records(version.system, environment.name, manner.actor)
         if generation == 1
         else (),
-        way_back=kept_way_back(registry, target, live) if target else None,
+        way_back=kept_way_back(registry, target, live, besides=version) if target else None,
     )
     try:
         taken = next(events)
@@ -460,10 +460,20 @@ def not_quarantined(registry: Registry, version: Version) -> Iterator[Finding]:
         )
 
 
-def way_back_intact(registry: Registry, system: str, environment: str) -> Finding:
-    """Say whether what a later rollback would go to is there, byte for byte."""
-    live = gated_way_back(registry, registry.releases.live(system, environment))
-    version = registry.versions.get(live.attempt.version or "") if live else None
+def way_back_intact(
+    registry: Registry, system: str, environment: str, *, besides: Version | None
+) -> Finding:
+    """Say whether what a rollback from a version would go to is there, byte for byte.
+
+    Args:
+        registry: Where deployments and objects are.
+        system: The system.
+        environment: The environment.
+        besides: What is to become live: never its own way back.
+    """
+    live = registry.releases.live(system, environment)
+    back = gated_way_back(registry, live, besides=besides)
+    version = registry.versions.get(back.attempt.version or "") if back else None
     if version is None:
         return Finding("way back", "skipped", "the first promotion has nothing to go back to")
     damaged = damaged_files(registry, version)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 if TYPE_CHECKING:
     from lockgate.domain.components import Definition
     from lockgate.domain.offline import OfflineNote
+    from lockgate.domain.policy import Environment
     from lockgate.domain.receipt import Receipt
 
 
@@ -135,6 +136,10 @@ class Target(Protocol):
 
     def drop_offline_note(self, system: str, generation: int) -> None:
         """Remove a note that is recorded; safe to repeat."""
+        ...
+
+    def elsewhere(self, environment: Environment) -> Target:
+        """Return where the same system's versions go in another environment."""
         ...
 
     def alone_offline(self, system: str) -> AbstractContextManager[None]:

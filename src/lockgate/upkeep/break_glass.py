@@ -148,7 +148,7 @@ def _check(registry: Registry, version: Version, environment: Environment) -> No
         *not_quarantined(registry, version),
         *_open_attempt(registry, version.system, environment.name),
         *_damaged(registry, version),
-        way_back_intact(registry, version.system, environment.name),
+        way_back_intact(registry, version.system, environment.name, besides=version),
     ]
     failed = [finding for finding in found if finding.outcome == "fail"]
     if failed:

@@ -5,7 +5,8 @@
 - It takes a generation above every one that was ever published, staged or given to a hook, so that
   none is reused whatever the registry thinks; an attempt under way is stopped first.
 - What was left is never kept as the way back, and what is a rollback already is not rolled back
-  again: a further target is the registry's to name.
+  again: a further target is the registry's to name. Taking a rehearsal back is no rollback: the way
+  back that is kept beside what it put back counts.
 - Who, why and when are noted beside the receipt; `settle` takes them into the registry later.
 - What is larger than can be hashed at once is hashed after the switch, and told loudly if wrong.
 """
@@ -124,7 +125,7 @@ def _with_registry(system: str, environment: str) -> str:
 
 
 def _check_not_back_already(leaving: Receipt | None, system: str, environment: str) -> None:
-    if leaving is None or leaving.kind not in ("rollback", "revert"):
+    if leaving is None or leaving.kind != "rollback":
         return
     raise Refused(
         f"{environment} was rolled back already, to {leaving.label} as generation "

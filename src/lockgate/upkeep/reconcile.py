@@ -24,13 +24,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lockgate.domain.offline import OfflineNote
-from lockgate.domain.receipt import Receipt
+from lockgate.domain.receipt import BACK, Receipt
 from lockgate.domain.release import Attempt, Deployment, Hold, Quarantine, Settlement
 from lockgate.domain.version import Version
 from lockgate.errors import Refused
 from lockgate.loop.deployment import append_first
-from lockgate.loop.unrecorded import BACK, Unrecorded, unrecorded
+from lockgate.loop.unrecorded import Unrecorded, unrecorded
 from lockgate.ports import Registry, Target
+from lockgate.upkeep.kept import leave_no_quarantined
 
 MOST_GAPS = 1000
 """How many generations may lie between what is recorded and what is published."""
@@ -117,6 +118,7 @@ def _recorded(
         records.append(Settlement(system, environment, generation, "live", words, actor))
     with registry.write() as writing:
         append_first(registry, writing, records)
+    leave_no_quarantined(registry, target, system, environment)
     return Recorded(generation, to.label, made_by.actor if made_by else "somebody", is_live)
 
 

@@ -203,8 +203,7 @@ def _receipt(look: Look, environment: str, target: Target) -> Iterator[Step]:
         look.system, definition=version.definition
     ):
         reason = f"it leads to {receipt.label}, which is quarantined"
-        hint = f"with the registry: {look.command(f'rollback {environment}')}"
-        yield found(WAY_BACK, rule, "fail", reason, hint)
+        yield found(WAY_BACK, rule, "fail", reason, settle)
         return
     if live is not None and live.folder == receipt.folder:
         reason = f"it leads to {receipt.label}, in the folder of what is live"

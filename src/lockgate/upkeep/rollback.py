@@ -31,6 +31,7 @@ from lockgate.loop.way_back import (
     why_no_target,
 )
 from lockgate.ports import Registry, Target
+from lockgate.upkeep.kept import leave_no_quarantined
 from lockgate.upkeep.offline import check_after_switch
 from lockgate.upkeep.reconcile import Record, check_gaps, consequences, gap_records
 
@@ -237,6 +238,7 @@ def roll_back(
         first=first,
         beside=beside,
     )
+    leave_no_quarantined(registry, place, way_back.system, way_back.environment)
     if place.publishes and is_large(registry, way_back.to.definition):
         live_now = place.current(way_back.system)
         if live_now is not None and live_now.generation == generation:

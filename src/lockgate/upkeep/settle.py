@@ -48,8 +48,6 @@ from lockgate.loop.deployment import (
     DeployEvent,
     announce,
     finish,
-    gated_way_back,
-    kept_way_back,
     lease_of,
     seen,
     standing_receipt,
@@ -57,6 +55,7 @@ from lockgate.loop.deployment import (
 )
 from lockgate.loop.unrecorded import unrecorded, valid
 from lockgate.ports import Registry, Target
+from lockgate.upkeep.kept import is_of, keep_right, wanted_way_back
 from lockgate.upkeep.reconcile import Recorded, reconcile
 from lockgate.upkeep.words import checked_reason
 
@@ -223,7 +222,7 @@ def _open(
 
 def _is_published(registry: Registry, target: Target, attempt: Attempt) -> bool:
     published = valid(target.current, attempt.system)
-    return published is not None and _is_of(published, registry, attempt)
+    return published is not None and is_of(published, registry, attempt)
 
 
 def _how_it_ended(registry: Registry, target: Target, attempt: Attempt) -> tuple[str, str] | None:
@@ -259,31 +258,8 @@ def _finished(
     receipt = standing_receipt(registry, target, attempt, version)
     definition = registry.versions.definition(version.definition)
     target.prepare(receipt, definition, registry.objects.open)
-    way_back = _way_back(registry, target, attempt)
+    way_back = wanted_way_back(registry, target, attempt)
     yield from finish(registry, target, attempt, receipt, way_back, actor=actor, reason=reason)
-
-
-def _way_back(registry: Registry, target: Target, attempt: Attempt) -> Receipt | None:
-    """Return the receipt to keep beside that of an attempt, as it would have been kept."""
-    if attempt.kind == "rollback":
-        return None
-    to = registry.versions.get(attempt.version or "") if attempt.kind == "revert" else None
-    before = registry.releases.live_before(attempt.system, attempt.environment, attempt.generation)
-    try:
-        return kept_way_back(registry, target, before, besides=to)
-    except IntegrityBroken:
-        return None  # what is live is to be published all the same
-
-
-def _is_of(published: Receipt, registry: Registry, attempt: Attempt) -> bool:
-    """Tell whether a published receipt is that of an attempt."""
-    return (
-        published.registry,
-        published.epoch,
-        published.environment,
-        published.generation,
-        published.version,
-    ) == (registry.id, registry.epoch, attempt.environment, attempt.generation, attempt.version)
 
 
 def _all_run(registry: Registry, target: Target, attempt: Attempt) -> bool:
@@ -339,13 +315,13 @@ def _published(
         is_damaged = False
     except IntegrityBroken:
         current, is_damaged = None, True
-    if current is not None and _is_of(current, registry, live.attempt):
+    if current is not None and is_of(current, registry, live.attempt):
         yield _repaired(registry, target, live.attempt, current, version, done)
         return
     _refuse_newer(registry, current, environment)
     receipt = standing_receipt(registry, target, live.attempt, version)
     target.prepare(receipt, registry.versions.definition(version.definition), registry.objects.open)
-    way_back = _way_back(registry, target, live.attempt)
+    way_back = wanted_way_back(registry, target, live.attempt)
     yield from announce(registry, target, live.attempt, receipt, way_back)
     if recorded is not None:
         yield done
@@ -386,7 +362,7 @@ def _repaired(
     target.unstage(current.system, current.generation)
     wrong = target.problems(current)
     if not wrong:
-        if _keeps_way_back(registry, target, attempt, current) and done.outcome == "nothing":
+        if keep_right(registry, target, attempt, current) and done.outcome == "nothing":
             return replace(done, outcome="repaired", words="its way back was not the right one")
         return done
     definition = registry.versions.definition(version.definition)
@@ -395,23 +371,3 @@ def _repaired(
     if len(wrong) > 1:
         words = f"{wrong[0]} and {len(wrong) - 1} more; they were written again from the registry"
     return Settled(current.generation, version.label, "repaired", words)
-
-
-def _keeps_way_back(registry: Registry, target: Target, attempt: Attempt, current: Receipt) -> bool:
-    """Keep the right way back beside what is live; tell whether another one was there."""
-    if attempt.kind == "revert":
-        return False  # that of what it put back
-    kept = valid(target.way_back, attempt.system)
-    wanted = None
-    if attempt.kind != "rollback":
-        before = registry.releases.live_before(
-            attempt.system, attempt.environment, attempt.generation
-        )
-        wanted = gated_way_back(registry, before)
-    if (kept.version if kept else None) == (wanted.attempt.version if wanted else None):
-        return False
-    receipt = _way_back(registry, target, attempt)
-    if receipt is None and kept is None:
-        return False
-    target.publish(current, receipt)
-    return True
