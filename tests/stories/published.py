@@ -139,7 +139,8 @@ class Published:
         return sorted(path.name for path in self.place.glob("offline-*.json"))
 
     def note(self, generation: int) -> dict[str, object]:
-        return dict(json.loads((self.place / f"offline-{generation}.json").read_text()))
+        sealed = json.loads((self.place / f"offline-{generation}.json").read_text())
+        return dict(json.loads(sealed["payload"]))
 
     def lose_registry(self) -> None:
         """Take the registry's file away, as a disk would."""

@@ -113,7 +113,7 @@ class TestARollbackThatIsPublished:
         assert plain.live() == (4, "v2", "rollback")
         assert plain.stops() == (["v3"], 1)
         (attempt,) = attempts(plain, 4)
-        assert (attempt.actor, attempt.ticket) == ("on-call", "INC-7")
+        assert (attempt.actor, attempt.ticket) == ("lead", "INC-7")
         assert attempt.reason == (
             "made offline, as on-call claims at Fri 2026-08-21 03:10 UTC: answers got worse"
         )
@@ -125,8 +125,8 @@ class TestARollbackThatIsPublished:
         go_offline(plain, reason="x" * 10_000)
         plain.settle()
         (attempt,) = attempts(plain, 4)
-        assert attempt.actor == "on-call"
         assert attempt.reason is not None
+        assert attempt.reason.startswith("made offline, as on-call claims at ")
         assert attempt.reason.endswith("x" * 2000)
 
     def test_is_recorded_once(self, plain: Published) -> None:
@@ -180,7 +180,11 @@ class TestARollbackThatIsPublished:
         assert hooked.settle().outcome == "recorded"
         assert hooked.history()[-2:] == [(4, "rollback", "failed"), (5, "rollback", "live")]
         first, second = attempts(hooked, 4, 5)
-        assert (first.actor, second.actor) == ("on-call", "second")
+        assert (first.actor, second.actor) == ("lead", "lead")
+        assert [(one.reason or "")[:31] for one in (first, second)] == [
+            "made offline, as on-call claims",
+            "made offline, as second claims ",
+        ]
         assert hooked.notes() == []
 
     def test_far_above_what_is_known(self, plain: Published) -> None:

@@ -13,6 +13,9 @@ def tell_event(event: DeployEvent) -> None:
     if event.kind == "hook":
         for line in event.detail.lines:
             tell(f"    {line}")
+    elif event.kind == "ignored":
+        for name in event.detail:
+            tell(f"    set aside {shown(name)}: this host did not sign it for this environment")
     elif event.kind == "recorded":
         done = event.detail
         state = "live" if done.is_live else "cut off before it was live"

@@ -1,44 +1,95 @@
 """The notes that a rollback without the registry leaves beside the receipts.
 
-<publish>/<system>/offline-<generation>.json   who went back, why and when, as claimed
+<publish>/<system>/offline-<generation>.json   who went back, why and when, signed like a receipt
+<publish>/<system>/offline-*.json.ignored      what counted for nothing, set aside by `settle`
 <publish>/<system>/.offline.lock               held while somebody goes back without the registry
+
+- On a host with a key an unsigned note counts for nothing, nor does one of another system or
+  environment. Without a key it counts up to `NEAR` generations above what is known otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from lockgate.deploy.files import locked, read_file, remove_file, replace_file, sync_folder
-from lockgate.domain.offline import OfflineNote, read_note
-from lockgate.errors import Busy, RegistryTrouble
+from lockgate.deploy.host_key import HostKey
+from lockgate.deploy.receipts import signature_trouble
+from lockgate.domain.offline import NEAR, OfflineNote, read_note
+from lockgate.domain.payload import opened, sealed
+from lockgate.errors import Busy, IntegrityBroken, RegistryTrouble
 from lockgate.shown import shown
 
 _MAX_BYTES = 64 << 10
 _LOCK = ".offline.lock"
 
 
-def notes(place: Path) -> list[OfflineNote]:
-    """Return the notes in a system's published folder, oldest generation first."""
-    found = []
-    for path in place.glob("offline-*.json"):
-        with suppress(OSError):
-            note = read_note(read_file(str(path), _MAX_BYTES))
-            if note is not None and path == _path(place, note.generation):
-                found.append(note)
-    return sorted(found, key=lambda note: note.generation)
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """The notes in a system's published folder."""
+
+    counted: tuple[OfflineNote, ...]
+    """Oldest generation first."""
+    strays: tuple[Path, ...]
+    """Files that are named like notes and count for nothing."""
 
 
-def write_note(place: Path, note: OfflineNote) -> None:
-    """Write a note, or replace it.
+def read_notes(place: Path, key: HostKey, environment: str, known: int) -> Notes:
+    """Return the notes in a system's published folder, and what only looks like one.
+
+    Args:
+        place: The folder; its name is the system's.
+        key: Of this host.
+        environment: What the notes have to be about.
+        known: The newest generation that anything signed, or a hook, speaks of.
+    """
+    counted, strays = [], []
+    for path in sorted(place.glob("offline-*.json")):
+        note = _signed(path, key)
+        if note is None or path != _path(place, note.generation):
+            strays.append(path)
+            continue
+        is_ours = (note.system, note.environment) == (place.name, environment)
+        if is_ours and (key.exists() or note.generation <= known + NEAR):
+            counted.append(note)
+        else:
+            strays.append(path)
+    return Notes(tuple(sorted(counted, key=lambda note: note.generation)), tuple(strays))
+
+
+def _signed(path: Path, key: HostKey) -> OfflineNote | None:
+    """Return the note in a file if this host signed it."""
+    with suppress(OSError, ValueError, IntegrityBroken):
+        payload, signature = opened(read_file(str(path), _MAX_BYTES))
+        if signature_trouble(payload, signature, key) is None:
+            return read_note(payload.encode("utf-8"))
+    return None
+
+
+def set_aside(path: Path) -> bool:
+    """Rename a file that is named like a note, so that nobody asks about it any more."""
+    try:
+        path.replace(path.with_name(f"{path.name}.ignored"))
+    except OSError:
+        return False
+    return True
+
+
+def write_note(place: Path, note: OfflineNote, key: HostKey) -> None:
+    """Sign a note and write it, or replace it.
 
     Raises:
         RegistryTrouble: The disk refuses.
+        Refused: The host's key cannot be used.
     """
     path = _path(place, note.generation)
+    text = note.text()
+    signature = key.sign(text.encode("ascii")) if key.exists() else None
     try:
-        replace_file(str(path), note.text().encode("utf-8"))
+        replace_file(str(path), sealed(text, signature))
     except OSError as error:
         raise RegistryTrouble(
             f"{shown(path)} cannot be written: {(error.strerror or 'unknown error').lower()}",

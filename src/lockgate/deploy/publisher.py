@@ -31,6 +31,7 @@ from lockgate.deploy.host_key import HostKey
 from lockgate.deploy.intact import folder_problems
 from lockgate.deploy.receipts import read_as_signed, write_receipt
 from lockgate.domain.components import Definition
+from lockgate.domain.offline import NEAR
 from lockgate.domain.payload import GENERATIONS, MAX_BYTES, checked, opened
 from lockgate.domain.receipt import BACK, Previous, Receipt
 from lockgate.errors import (
@@ -134,18 +135,40 @@ class Publisher:
             return None
         return staged
 
-    def newest_generation(self, system: str) -> int:
+    def newest_signed(self, system: str) -> int:
+        """Return the highest generation that a receipt here speaks of; 0 for none."""
+        receipts = (self._valid(system, name) for name in (RECEIPT, WAY_BACK, STAGED))
+        return max((receipt.generation for receipt in receipts if receipt is not None), default=0)
+
+    def newest_generation(self, system: str, known: int = 0) -> int:
         """Return the highest generation that anything published here speaks of; 0 for none.
 
-        What cannot be trusted is counted too: a rollback without the registry takes the next one.
+        A folder that nobody signed counts too, for a rollback without the registry takes the next
+        generation; but not one that lies far above all that is known.
+
+        Args:
+            system: The system.
+            known: The newest generation that is known otherwise.
         """
-        receipts = (self._valid(system, name) for name in (RECEIPT, WAY_BACK, STAGED))
-        told = [receipt.generation for receipt in receipts if receipt is not None]
+        known = max(known, self.newest_signed(system))
+        near = (number for number in self._folders(system) if number <= known + NEAR)
+        return max(known, *near, 0)
+
+    def stray_folders(self, system: str, known: int) -> list[str]:
+        """Return the folders that lie too far above what is known to count."""
+        known = max(known, self.newest_signed(system))
+        found = self._folders(system)
+        return sorted(name for number, name in found.items() if number > known + NEAR)
+
+    def _folders(self, system: str) -> dict[int, str]:
+        """Return the generations that there is a folder of, or what is left of one."""
+        found = {}
         with suppress(OSError):
             for entry in os.scandir(self.folder / system / GENERATIONS):
                 digits = entry.name.lstrip(".")[:8]
-                told += [int(digits)] if digits.isascii() and digits.isdigit() else []
-        return max(told, default=0)
+                if digits.isascii() and digits.isdigit():
+                    found[int(digits)] = f"{GENERATIONS}/{entry.name}"
+        return found
 
     def key_problem(self) -> str | None:
         """Say what is wrong with the host's key, here or as it is published for servers."""

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from lockgate.deploy import hook, offline_notes
 from lockgate.deploy.host_key import HostKey
 from lockgate.deploy.observe import Observed, classify, observe
+from lockgate.deploy.offline_notes import Notes
 from lockgate.deploy.publisher import Materialise, Publisher
 from lockgate.domain.components import Definition
 from lockgate.domain.offline import OfflineNote
@@ -154,12 +155,42 @@ class EnvironmentTarget:
 
     def offline_notes(self, system: str) -> list[OfflineNote]:
         """Return what rollbacks without the registry left for it to record, oldest first."""
-        return offline_notes.notes(self.publisher.folder / system) if self.publisher else []
+        return list(self._notes(system).counted)
+
+    def _notes(self, system: str) -> Notes:
+        if self.publisher is None:
+            return Notes((), ())
+        return offline_notes.read_notes(
+            self.publisher.folder / system, self._key, self._environment.name, self._known(system)
+        )
+
+    def _known(self, system: str) -> int:
+        """Return the newest generation that a receipt or a hook speaks of."""
+        signed = self.publisher.newest_signed(system) if self.publisher else 0
+        return max(signed, hook.newest_generation(self._run(0)))
+
+    def strays(self, system: str) -> list[str]:
+        """Return the files beside the receipts that look like a generation and count for nothing."""
+        if self.publisher is None:
+            return []
+        notes = self._notes(system)
+        known = max(self._known(system), *(note.generation for note in notes.counted), 0)
+        names = [path.name for path in notes.strays]
+        return names + self.publisher.stray_folders(system, known)
+
+    def set_aside_notes(self, system: str, *, all_of_them: bool = False) -> list[str]:
+        """Rename the notes that count for nothing, or all; return those that were."""
+        notes = self._notes(system)
+        paths = list(notes.strays)
+        if all_of_them and self.publisher is not None:
+            place = self.publisher.folder / system
+            paths += [place / f"offline-{note.generation}.json" for note in notes.counted]
+        return [path.name for path in paths if offline_notes.set_aside(path)]
 
     def write_offline_note(self, note: OfflineNote) -> None:
         """Leave a note for the registry; replaces the one of the same generation."""
         if self.publisher:
-            offline_notes.write_note(self.publisher.folder / note.system, note)
+            offline_notes.write_note(self.publisher.folder / note.system, note, self._key)
 
     def drop_offline_note(self, system: str, generation: int) -> None:
         """Remove a note that is recorded; safe to repeat."""
@@ -174,9 +205,9 @@ class EnvironmentTarget:
 
     def newest_taken(self, system: str) -> int:
         """Return the highest generation that any file speaks of, a hook's too; 0 for none."""
-        published = self.publisher.newest_generation(system) if self.publisher else 0
         noted = [note.generation for note in self.offline_notes(system)]
-        return max(published, hook.newest_generation(self._run(0)), *noted, 0)
+        known = max(self._known(system), *noted, 0)
+        return self.publisher.newest_generation(system, known) if self.publisher else known
 
     def _run(self, generation: int) -> hook.HookRun:
         folder = self._root / ".lockgate" / "hooks"

@@ -1,7 +1,7 @@
 """What a rollback without the registry notes for it: who went back, why and when, as claimed.
 
 - Nothing rests on a note: which version is live says the signed receipt alone.
-- A note that cannot be read is as good as none.
+- A note that cannot be read is as good as none, and so is one that this host did not sign.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from lockgate.canonical import instant, parse_instant
+from lockgate.domain.payload import MAX_GENERATION
 from lockgate.domain.times import shown_time
 from lockgate.domain.version import person_problem
 
 FORMAT = 1
+NEAR = 100
+"""How far what nobody signed may lie above the newest generation that is known, to count at all."""
 MAX_WORDS = 2000
 """How much of a reason or an incident is taken over."""
 
@@ -37,7 +40,7 @@ class OfflineNote:
     """Why it came to nothing; `None` while it is under way, and once it is published."""
 
     def text(self) -> str:
-        """Return the note as JSON."""
+        """Return the text that is signed: JSON, in ASCII."""
         body: dict[str, Any] = {
             "format": FORMAT,
             "system": self.system,
@@ -50,7 +53,7 @@ class OfflineNote:
             "at": instant(self.at),
             "failed": self.failed,
         }
-        return json.dumps(body, indent=1) + "\n"
+        return json.dumps(body, sort_keys=True)
 
     def words(self) -> str:
         """Return what the registry keeps as the reason: where it comes from comes first."""
@@ -69,7 +72,9 @@ def read_note(data: bytes) -> OfflineNote | None:
         return None
     texts = (note.system, note.environment, note.version, note.actor)
     extras = (note.reason, note.incident, note.failed)
-    if type(note.generation) is not int or not all(isinstance(text, str) for text in texts):
+    if type(note.generation) is not int or not 0 < note.generation <= MAX_GENERATION:
+        return None
+    if not all(isinstance(text, str) for text in texts):
         return None
     if not all(_is_kept(text) for text in extras) or person_problem(note.actor):
         return None

@@ -99,6 +99,14 @@ class Nowhere:
         """Nobody went back without the registry: there was nothing to go back to."""
         return ()
 
+    def strays(self, system: str) -> Sequence[str]:
+        """There are none."""
+        return ()
+
+    def set_aside_notes(self, system: str, *, all_of_them: bool = False) -> Sequence[str]:
+        """There are none."""
+        return ()
+
     def drop_offline_note(self, system: str, generation: int) -> None:
         """There is none."""
 

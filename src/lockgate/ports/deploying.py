@@ -134,6 +134,14 @@ class Target(Protocol):
         """Return what rollbacks without the registry left for it to record, oldest first."""
         ...
 
+    def strays(self, system: str) -> Sequence[str]:
+        """Return the files beside the receipts that look like a generation and count for nothing."""
+        ...
+
+    def set_aside_notes(self, system: str, *, all_of_them: bool = False) -> Sequence[str]:
+        """Rename the notes that count for nothing, or all; return those that were."""
+        ...
+
     def drop_offline_note(self, system: str, generation: int) -> None:
         """Remove a note that is recorded; safe to repeat."""
         ...

@@ -15,7 +15,8 @@ p > n published, not by a rollback          nothing: this registry is older than
 
 - All of it is one transaction; the notes beside the receipts go after it. Cut off in between, and
   repeated, it comes to the same.
-- Who, why and when are taken from the note and marked as claimed; who records it stands beside it.
+- Who records it is the actor; who did it, why and when are taken from the note, as claimed.
+- A note that counts for nothing stops nobody: it is set aside, and told.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from lockgate.domain.release import Attempt, Deployment, Hold, Quarantine, Settl
 from lockgate.domain.version import Version
 from lockgate.errors import Refused
 from lockgate.loop.deployment import append_first
-from lockgate.loop.unrecorded import Unrecorded, unrecorded
+from lockgate.loop.unrecorded import Unrecorded, unrecorded, valid
 from lockgate.ports import Registry, Target
 from lockgate.upkeep.kept import leave_no_quarantined
 
@@ -74,6 +75,18 @@ def reconcile(
     return done
 
 
+def set_aside(registry: Registry, target: Target, system: str, environment: str) -> Sequence[str]:
+    """Set notes aside that count for nothing; return their names.
+
+    Where nothing is live and nothing is published, nobody can have gone back to anything: then no
+    note counts.
+    """
+    is_nothing = registry.releases.live(system, environment) is None and (
+        valid(target.current, system) is None
+    )
+    return target.set_aside_notes(system, all_of_them=is_nothing)
+
+
 def _recorded(
     registry: Registry,
     target: Target,
@@ -107,7 +120,7 @@ def _recorded(
             target.hook_digest(),
             made_by.incident if made_by else None,
             reason,
-            made_by.actor if made_by else actor,
+            actor,
         )
     )
     left = _left(registry, receipt, to)
@@ -224,7 +237,7 @@ def gap_records(
             target.hook_digest(),
             note.incident if note else None,
             note.words() if note else "this generation was taken without the registry",
-            note.actor if note else actor,
+            actor,
         )
         failed = note.failed if note else None
         yield Settlement(
@@ -287,11 +300,12 @@ def _never_published(
     live = registry.releases.live(system, environment)
     version = registry.versions.get(live.attempt.version or "") if live else None
     if version is None or newest is None:
-        return None
+        raise _not_recorded(found, system, environment, "nothing is live there")
     named = registry.versions.get(found.notes[-1].version)
     to = named if named and _may_be_named(registry, named, environment) else version
     if not _may_be_named(registry, to, environment):
-        return None
+        why = f"{to.label}, which is live there, may not be gone back to"
+        raise _not_recorded(found, system, environment, why)
     records: list[Record] = []
     if newest.is_open:
         records.append(given_up(newest, target, actor, found.top))
@@ -300,6 +314,14 @@ def _never_published(
         append_first(registry, writing, records)
     last = found.notes[-1]
     return Recorded(last.generation, to.label, last.actor, is_live=False)
+
+
+def _not_recorded(found: Unrecorded, system: str, environment: str, why: str) -> Refused:
+    return Refused(
+        f"generation {found.top} of {environment} was taken without the registry and cannot be "
+        f"recorded: {why}",
+        hint=f"`lockgate rollback {environment} -s {system}` goes over it",
+    )
 
 
 def _may_be_named(registry: Registry, version: Version, environment: str) -> bool:

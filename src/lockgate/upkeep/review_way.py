@@ -164,6 +164,17 @@ def target_of(look: Look, environment: str) -> Iterator[Step]:
     target = look.around.targets.get(environment)
     if target is not None and target.publishes:
         yield from _receipt(look, environment, target)
+        yield from _strays(look, environment, target)
+
+
+def _strays(look: Look, environment: str, target: Target) -> Iterator[Step]:
+    """Give what looks like a generation beside the receipts, and is none."""
+    names = target.strays(look.system)
+    if names:
+        reason = f"{named(names)}: not ours, or far above every generation that is known; ignored"
+        settle = look.command(f"settle {environment}")
+        hint = f"{settle} sets notes aside; find out who writes there, and remove a folder by hand"
+        yield found(WAY_BACK, f"strays {environment}", "fail", reason, hint)
 
 
 def _no_way(look: Look, environment: str, rule: str, error: Refused) -> Finding:

@@ -33,7 +33,7 @@ from lockgate.loop.way_back import (
 from lockgate.ports import Registry, Target
 from lockgate.upkeep.kept import leave_no_quarantined
 from lockgate.upkeep.offline import check_after_switch
-from lockgate.upkeep.reconcile import Record, check_gaps, consequences, gap_records
+from lockgate.upkeep.reconcile import Record, consequences, gap_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,6 @@ def _above_unrecorded(
     found = unrecorded(registry, target, *place)
     if found is None or found.top < generation:
         return generation
-    check_gaps(found, *place)
     first += gap_records(found, *place, way_back.to, found.top + 1, actor, target)
     return found.top + 1
 

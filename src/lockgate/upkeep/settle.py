@@ -56,7 +56,7 @@ from lockgate.loop.deployment import (
 from lockgate.loop.unrecorded import unrecorded, valid
 from lockgate.ports import Registry, Target
 from lockgate.upkeep.kept import is_of, keep_right, wanted_way_back
-from lockgate.upkeep.reconcile import Recorded, reconcile
+from lockgate.upkeep.reconcile import Recorded, reconcile, set_aside
 from lockgate.upkeep.words import checked_reason
 
 _PUBLISHED = "its receipt is published"
@@ -85,7 +85,10 @@ def settle(
         Inconclusive: Nobody can tell how the hook ended; the message says how to decide.
     """
     with _held(registry, registry.releases.newest(system, environment), actor):
+        ignored = set_aside(registry, target, system, environment)
         recorded = reconcile(registry, target, system, environment, actor=actor)
+    if ignored:
+        yield DeployEvent("ignored", 0, ignored)
     if recorded is not None:
         yield DeployEvent("recorded", recorded.generation, recorded)
     newest = registry.releases.newest(system, environment)
