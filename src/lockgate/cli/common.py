@@ -22,7 +22,7 @@ import click
 
 from lockgate import wiring
 from lockgate.canonical import instant
-from lockgate.errors import RegistryTrouble, UsageMistake
+from lockgate.errors import Refused, RegistryTrouble, UsageMistake
 from lockgate.shown import shown
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _SYSTEM_COMMAND = re.compile(
     "|lift|note|close|ready|report|expire|review|rehearse|recheck|status|log|tree|search|show"
     "|diff|why|handoff|definition|evidence) [^`]*`"
 )
+_NARROW = 40
+"""Below this many columns lines are left for the terminal to break."""
 _GLUE = "\x00"
 """Stands for a space that no line is broken at; `shown()` leaves none of its own."""
 
@@ -199,7 +201,7 @@ def confirm(question: str, *, refusal: str, hint: str) -> None:
 
     Raises:
         UsageMistake: There is no terminal.
-        Abort: Another key was pressed.
+        Refused: Another key was pressed.
     """
     if not sys.stdin.isatty():
         raise UsageMistake(refusal, hint=hint)
@@ -216,7 +218,7 @@ def confirm(question: str, *, refusal: str, hint: str) -> None:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
     click.echo("", err=True)
     if answer not in (b"y", b"Y"):
-        raise click.exceptions.Abort
+        raise Refused("cancelled; nothing was changed")
 
 
 def say(text: str = "", *, bold: bool = False, dim: bool = False) -> None:
@@ -227,7 +229,26 @@ def say(text: str = "", *, bold: bool = False, dim: bool = False) -> None:
 
 def tell(text: str) -> None:
     """Print one line of words to stderr."""
-    click.echo(plain(text), err=True)
+    for line in told_lines(text):
+        click.echo(line, err=True)
+
+
+def told_lines(text: str, *, indent: int = 0) -> list[str]:
+    """Return words for stderr: one line, or on a terminal as many as fit, broken between words.
+
+    Args:
+        text: Safe to print; a command in backticks stays in one piece.
+        indent: How many columns are taken before each line.
+    """
+    text = plain(text)
+    try:
+        width = os.get_terminal_size(sys.stderr.fileno()).columns - indent - 1
+    except (OSError, ValueError):
+        return [text]
+    if len(text) <= width or width < _NARROW or shown(text) != text:
+        return [text]
+    begin = text[: len(text) - len(text.lstrip(" "))]
+    return [f"{begin}{line}" for line in wrapped(text.strip(), width - len(begin))]
 
 
 def emit(value: Any) -> None:

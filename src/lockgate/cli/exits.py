@@ -19,7 +19,6 @@ from types import FrameType
 import click
 
 from lockgate.errors import Interrupted, LockgateError, RegistryTrouble, UsageMistake
-from lockgate.shown import shown
 
 BROKEN_PIPE = 141
 _WORDS = {7: ("waiting: ", "yellow"), 130: ("stopped: ", "yellow")}
@@ -88,7 +87,7 @@ def fail(
 
 def _system_in(arguments: list[str]) -> str | None:
     """Return what stands after -s or --system in the words of a command."""
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in zip(arguments, arguments[1:], strict=False):
         if word in ("-s", "--system"):
             return following
         if word.startswith("--system="):
@@ -201,14 +200,19 @@ def _body(error: LockgateError, hint: str) -> dict[str, object]:
 
 
 def _words(error: LockgateError, hint: str) -> None:
-    from lockgate.cli.common import plain
+    word, word_colour = _WORDS.get(error.exit_code, ("error: ", "red"))
+    _part(word, word_colour, error.what.removeprefix(word))
+    for problem in error.problems:
+        _part("  - ", None, problem)
+    if hint:
+        _part("hint: ", "cyan", hint)
+
+
+def _part(begin: str, begin_colour: str | None, text: str) -> None:
+    """Print a part of an error; on a terminal its lines break between words."""
+    from lockgate.cli.common import told_lines
 
     colour = _colour()
-    word, word_colour = _WORDS.get(error.exit_code, ("error: ", "red"))
-    click.secho(word, fg=word_colour, err=True, nl=False, color=colour)
-    click.echo(plain(shown(error.what.removeprefix(word))), err=True, color=colour)
-    for problem in error.problems:
-        click.echo(f"  - {plain(shown(problem))}", err=True, color=colour)
-    if hint:
-        click.secho("hint: ", fg="cyan", err=True, nl=False, color=colour)
-        click.echo(plain(shown(hint)), err=True, color=colour)
+    click.secho(begin, fg=begin_colour, err=True, nl=False, color=colour)
+    for number, line in enumerate(told_lines(shown(text), indent=len(begin))):
+        click.echo(f"{' ' * len(begin) if number else ''}{line}", err=True, color=colour)

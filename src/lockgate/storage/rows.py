@@ -29,6 +29,7 @@ from lockgate.domain.release import (
 )
 from lockgate.domain.upkeep import Closing, Note, Recheck, Rehearsal, Removal, Review
 from lockgate.domain.version import System, Version
+from lockgate.errors import IntegrityBroken
 
 Put = Callable[[bytes], str]
 """Keeps some bytes as an object and returns their digest."""
@@ -62,7 +63,7 @@ TABLES: dict[type, str] = {
 
 _TIMES = frozenset({"at", "expires_at"})
 _TEXT_OBJECTS = frozenset({"reason", "note", "signature", "text"})
-_REDACTED = "(redacted)"
+_REDACTED, _DAMAGED = "(redacted)", "(damaged: its bytes are not what was recorded)"
 
 
 def _encode(name: str, value: Any, put: Put) -> Any:
@@ -114,13 +115,18 @@ def decision_parts(record: Decision) -> list[list[str]]:
 
 
 def text_of(digest: str | None, get: Get) -> str | None:
-    """Return the text behind a digest; a redacted one says so."""
+    """Return the text behind a digest; a redacted or damaged one says so.
+
+    A word that cannot be read any more stops nobody from looking, or from going back.
+    """
     if digest is None:
         return None
     try:
         return get(digest).decode("utf-8")
     except LookupError:
         return _REDACTED
+    except (IntegrityBroken, UnicodeDecodeError):
+        return _DAMAGED
 
 
 def build(record_type: type[R], row: Mapping[str, Any], get: Get, **more: Any) -> R:
@@ -161,6 +167,8 @@ def findings_of(digest: str, get: Get) -> tuple[Finding, ...]:
         return tuple(Finding(**body) for body in json.loads(get(digest)))
     except LookupError:
         return (Finding(_REDACTED, "skipped", "the findings of this decision were redacted"),)
+    except (IntegrityBroken, ValueError, TypeError):
+        return (Finding("findings", "fail", _DAMAGED, "restore a backup of `.lockgate/`"),)
 
 
 def encode_time(at: datetime) -> str:

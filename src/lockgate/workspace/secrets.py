@@ -31,6 +31,8 @@ is longer, save a token without end, of which the beginning is enough."""
 _LOOK_BACK = 4 * 1024
 """How much before what is looked at stays in sight: the telling word, and the line for people."""
 
+_HIDDEN = re.compile(r"(?=[\w/+=.-]*(?:[0-9/+]|[a-z][A-Z]))[\w/+=.-]{12,}")
+"""A longer run of characters that is no word: digits, slashes or capitals within it."""
 _HEAD = rb"(?<![A-Za-z0-9_-])"
 _TAIL = rb"(?![A-Za-z0-9_-])"
 
@@ -308,8 +310,10 @@ def _excerpt(data: bytes, spans: list[_Span], index: int) -> str:
     if index + 1 < len(spans):
         end = min(end, spans[index + 1].start)
     before, after = data[start : span.start], data[span.end : end]
-    text = before.decode("utf-8", "replace") + _mask(data[span.start : span.end])
-    return shown((text + after.decode("utf-8", "replace")).strip())
+    # Another secret may stand beside it that no rule knows: only what looks like words is shown.
+    text = _HIDDEN.sub("…", before.decode("utf-8", "replace"))
+    text += _mask(data[span.start : span.end])
+    return shown((text + _HIDDEN.sub("…", after.decode("utf-8", "replace"))).strip())
 
 
 def _mask(secret: bytes) -> str:
