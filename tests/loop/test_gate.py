@@ -777,3 +777,20 @@ def remove_content(world: World, digest: str) -> None:
     connection.execute(trigger)
     connection.commit()
     connection.close()
+
+
+def test_what_is_built_on_a_quarantined_version_says_so(world: World) -> None:
+    """A mended version may pass; who decides about it is told what it was built on."""
+    world.apply_policy(STAGING)
+    first = world.make_live(16)
+    hurt = world.evaluated(17, parent=first)
+    quarantine(world.registry, hurt, "it promised refunds\nin an hour")
+    mended = world.evaluated(18, parent=hurt)
+    found = {finding.rule: finding for finding in world.decide(mended).findings}
+    assert found["built on quarantined"].outcome == "skipped"
+    assert found["built on quarantined"].reason == (
+        "v2 is quarantined: it promised refunds; see that this is mended: `lockgate diff v2 v3`"
+    )
+    assert world.decide(mended).outcome == "pass"
+    beside = world.evaluated(19, parent=first)
+    assert "built on quarantined" not in {f.rule for f in world.decide(beside).findings}

@@ -17,7 +17,9 @@ from lockgate.cli.common import (
     tell,
     wrapped,
 )
+from lockgate.domain.version import Version
 from lockgate.loop.change import Change, change
+from lockgate.ports import Registry
 from lockgate.shown import shown
 
 
@@ -40,14 +42,34 @@ def change_command(
         draft = wiring.read_draft(at.root, where)
         base = wiring.choose_version(at.registry, draft.system, parent) if parent else None
         changed = change(at.registry, draft, parent=base)
+        quarantined = quarantined_words(at.registry, changed.parent)
     if as_json:
-        emit({**change_body(changed), "unclaimed_is_complete": draft.is_unclaimed_complete})
+        emit(
+            {
+                **change_body(changed),
+                "unclaimed_is_complete": draft.is_unclaimed_complete,
+                "quarantined": quarantined,
+            }
+        )
         return
     show_change(changed, is_complete=draft.is_unclaimed_complete)
+    if quarantined:
+        tell(f"note: {quarantined}")
     if changed.is_empty:
         tell("next: edit the folder, then run this again")
     else:
         tell(f"next: `lockgate register -s {changed.system} -m REASON`")
+
+
+def quarantined_words(registry: Registry, parent: Version | None) -> str | None:
+    """Say that what a folder comes from is quarantined; `None` when it is not."""
+    if parent is None:
+        return None
+    found = registry.releases.quarantines(parent.system, definition=parent.definition)
+    if not found:
+        return None
+    reason = shown(found[0].reason.splitlines()[0])
+    return f"{parent.label} is quarantined, and this builds on it; mend that first: {reason}"
 
 
 def change_body(changed: Change) -> dict[str, object]:

@@ -19,6 +19,7 @@ from types import FrameType
 import click
 
 from lockgate.errors import Interrupted, LockgateError, RegistryTrouble, UsageMistake
+from lockgate.shown import shown
 
 BROKEN_PIPE = 141
 _WORDS = {7: ("waiting: ", "yellow"), 130: ("stopped: ", "yellow")}

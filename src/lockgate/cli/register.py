@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lockgate import wiring
+from lockgate.cli.change import quarantined_words
 from lockgate.cli.common import (
     Desk,
     desk,
@@ -67,10 +68,13 @@ def register_command(
                 _note(at, wiring.system_folder(at.root, name, None), done)
         else:
             done = _from_folder(at, system, folder, reason, owner, parent, experiment, keep_secrets)
+        quarantined = quarantined_words(at.registry, done.parent) if done.is_new else None
     if as_json:
-        emit(registered_body(done))
+        emit({**registered_body(done), "quarantined": quarantined})
         return
     show_registered(done)
+    if quarantined:
+        tell(f"note: {quarantined}")
     version = done.version
     tell(f"next: `lockgate evaluate {version.label} -s {version.system}`")
 

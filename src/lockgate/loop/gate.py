@@ -24,6 +24,9 @@ from lockgate.evals.verdict import Baseline, judge
 from lockgate.loop.standing import check_no_rehearsal, check_policy, why_not_standing
 from lockgate.ports import Registry
 
+_LINE = 50
+"""How far up its line a version is looked at for what is quarantined."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -260,7 +263,13 @@ def _check_nothing_cut_short(case: _Case) -> None:
 
 
 def _findings(case: _Case) -> tuple[list[Finding], list[DecisionRun]]:
-    findings = [_registered(case), _intact(case), _contains_live(case), *_required(case)]
+    findings = [
+        _registered(case),
+        _intact(case),
+        _contains_live(case),
+        *_built_on_quarantined(case),
+        *_required(case),
+    ]
     findings += _quarantined(case)
     findings += _ruled(case)
     runs: list[DecisionRun] = []
@@ -324,6 +333,28 @@ def _contains_live(case: _Case) -> Finding:
         f"register it again on top: `lockgate register --parent {live.label} -m REASON`, "
         f"or state it: --reverting {live.label}",
     )
+
+
+def _built_on_quarantined(case: _Case) -> Iterator[Finding]:
+    """Say so where a version was made on top of a quarantined one: a mended one has to be, and
+    one that was not mended is what somebody has to look at."""
+    live_id = case.live_version.id if case.live_version else None
+    for relative in case.registry.versions.ancestors(case.version.id, limit=_LINE):
+        part = case.registry.versions.get(relative.version)
+        if part is None or part.id == live_id:
+            return
+        if part.definition == case.version.definition:
+            continue
+        for quarantine in case.registry.releases.quarantines(
+            part.system, definition=part.definition
+        ):
+            yield Finding(
+                "built on quarantined",
+                "skipped",
+                f"{part.label} is quarantined: {quarantine.reason.splitlines()[0]}; see that this "
+                f"is mended: `lockgate diff {part.label} {case.version.label}`",
+            )
+            return
 
 
 def _required(case: _Case) -> Iterator[Finding]:
