@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
+
 from lockgate.cli.common import tell
 from lockgate.domain.figures import size
 from lockgate.loop.deployment import DeployEvent
 from lockgate.shown import shown
+
+
+def rollback_words(
+    environment: str,
+    system: str,
+    *,
+    to: str | None = None,
+    reason: str | None = None,
+    incident: str | None = None,
+) -> str:
+    """Return the command that rolls back without asking, as a hint gives it."""
+    words = ["lockgate", "rollback", environment, "-s", system, "--yes"]
+    for option, text in (("--to", to), ("-m", reason), ("--incident", incident)):
+        words += [option, text] if text else []
+    return shlex.join(words)
 
 
 def tell_event(event: DeployEvent) -> None:

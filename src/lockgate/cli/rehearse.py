@@ -23,7 +23,7 @@ from lockgate.cli.common import (
     tell,
     wrapped,
 )
-from lockgate.cli.deploying import tell_event
+from lockgate.cli.deploying import rollback_words, tell_event
 from lockgate.cli.gate import show_finding
 from lockgate.cli.live import PIPE_EVERY_S
 from lockgate.domain import figures
@@ -141,6 +141,8 @@ def take_back(
     yes: bool,
     as_json: bool,
     forced: bool = False,
+    reason: str | None = None,
+    incident: str | None = None,
 ) -> Restored:
     """End a rehearsal that was cut off, and tell it."""
     name, system = found.environment, found.system
@@ -154,7 +156,7 @@ def take_back(
         confirm(
             "put it back?",
             refusal=f"{what}; nobody is there to confirm that {found.to.label} is put back",
-            hint=f"`lockgate rollback {name} -s {system} --yes`",
+            hint=f"`{rollback_words(name, system, reason=reason, incident=incident)}`",
         )
     ended: list[Restored] = []
     began_s = time.monotonic()
@@ -165,7 +167,16 @@ def take_back(
         elif not as_json:
             tell_event(event)
 
-    tell_each(restore(at.registry, found, target, actor=at.actor, forced=forced), hear)
+    events = restore(
+        at.registry,
+        found,
+        target,
+        actor=at.actor,
+        forced=forced,
+        reason=reason,
+        incident=incident,
+    )
+    tell_each(events, hear)
     (restored,) = ended  # or it had raised
     if not as_json:
         _row(

@@ -21,14 +21,15 @@ from lockgate.cli.common import (
     system_option,
     tell,
 )
-from lockgate.cli.deploying import tell_event
+from lockgate.cli.deploying import rollback_words, tell_event
 from lockgate.cli.offline import Asked, roll_back_without_registry, with_offline_way
 from lockgate.domain.difference import difference
 from lockgate.domain.figures import size
 from lockgate.domain.policy import Environment
-from lockgate.domain.times import ago
+from lockgate.domain.times import ago, shown_time
 from lockgate.errors import IntegrityBroken, Refused, RegistryTrouble, UsageMistake
 from lockgate.loop.deployment import DeployEvent, tell_each
+from lockgate.loop.unrecorded import Unrecorded, unrecorded
 from lockgate.loop.way_back import is_large, size_bytes
 from lockgate.ports import Target
 from lockgate.shown import shown
@@ -98,9 +99,9 @@ def _roll_back(asked: Asked, target_version: str | None, as_json: bool) -> None:
         name = wiring.choose_system(at.registry, asked.system)
         settings = _environment(at, environment)
         place = wiring.target(at.root, name, settings)
-        _record_offline(at, place, name, environment)
+        _record_offline(at, place, name, environment, yes=asked.yes)
         if target_version is None and _ended_rehearsal(
-            at, name, settings, yes=asked.yes, as_json=as_json, forced=True
+            at, name, settings, asked=asked, as_json=as_json
         ):
             return
         wanted = (
@@ -108,7 +109,7 @@ def _roll_back(asked: Asked, target_version: str | None, as_json: bool) -> None:
         )
         way_back = find_way_back(at.registry, name, environment, to=wanted)
         if not asked.yes:
-            _ask(at, way_back)
+            _ask(at, way_back, asked, target_version)
         began = time.monotonic()
         happened: list[DeployEvent] = []
 
@@ -153,23 +154,41 @@ def _ended_rehearsal(
     system: str,
     environment: Environment,
     *,
-    yes: bool,
     as_json: bool,
-    forced: bool = False,
+    asked: Asked | None = None,
 ) -> bool:
-    """Put back what was live before a rehearsal that is not over; tell whether there was one."""
+    """Put back what was live before a rehearsal that is not over; tell whether there was one.
+
+    Args:
+        at: The registry.
+        system: The system.
+        environment: Where it rehearses.
+        as_json: How to tell it.
+        asked: The rollback that somebody asked for, which stops a rehearsal under way; `None` when
+            only one that was cut off is ended.
+    """
     from lockgate.upkeep.restore import unfinished
 
     place = wiring.target(at.root, system, environment)
     if unfinished(at.registry, system, environment.name, place) is None:
         return False
-    _record_offline(at, place, system, environment.name)
+    yes = asked is None or asked.yes
+    _record_offline(at, place, system, environment.name, yes=yes)
     found = unfinished(at.registry, system, environment.name, place)
     if found is None or found.is_back:
         return False
     from lockgate.cli.rehearse import take_back
 
-    restored = take_back(at, found, place, yes=yes, as_json=as_json, forced=forced)
+    restored = take_back(
+        at,
+        found,
+        place,
+        yes=yes,
+        as_json=as_json,
+        forced=asked is not None,
+        reason=asked.reason if asked else None,
+        incident=asked.incident if asked else None,
+    )
     if as_json:
         emit(
             {
@@ -184,11 +203,16 @@ def _ended_rehearsal(
     return True
 
 
-def _record_offline(at: Desk, place: Target, system: str, environment: str) -> None:
+def _record_offline(at: Desk, place: Target, system: str, environment: str, *, yes: bool) -> None:
     """Record a rollback that was made without the registry, before anything is decided on top of it.
 
     What cannot be recorded stops nobody: the rollback takes a generation above it.
     """
+    found = unrecorded(at.registry, place, system, environment)
+    if found is None:
+        return
+    if not yes:
+        _ask_to_record(found, system, environment)
     try:
         done = reconcile(at.registry, place, system, environment, actor=at.actor)
     except Refused as error:
@@ -198,6 +222,25 @@ def _record_offline(at: Desk, place: Target, system: str, environment: str) -> N
         tell_event(DeployEvent("recorded", done.generation, done))
 
 
+def _ask_to_record(found: Unrecorded, system: str, environment: str) -> None:
+    """Show what was done without the registry, and ask: where to go back to depends on it."""
+    receipt = found.published or found.staged
+    actor = next((note.actor for note in found.notes if note.generation == found.top), None)
+    state = "live" if found.published else "not live" if receipt else "nothing of it is left"
+    say(
+        f"would record generation {found.top} of {environment}, made without the registry"
+        f"{f' by {shown(actor)}, as claimed' if actor else ''}: "
+        f"{f'{receipt.label}, ' if receipt else ''}{state}"
+    )
+    tell("where a rollback leads is looked at after that, and asked about again")
+    confirm(
+        "record it?",
+        refusal=f"generation {found.top} of {environment} is not recorded, and nobody is there to "
+        "confirm that it is; nothing was changed",
+        hint=f"`lockgate settle {environment} -s {system}` records it",
+    )
+
+
 def _environment(at: Desk, name: str) -> Environment:
     policy = wiring.applied_policy_or_none(at.registry)
     if policy is not None and name in policy.environments:
@@ -205,12 +248,19 @@ def _environment(at: Desk, name: str) -> Environment:
     return Environment(name, "low")
 
 
-def _ask(at: Desk, way_back: WayBack) -> None:
+def _ask(at: Desk, way_back: WayBack, asked: Asked, target_version: str | None) -> None:
     _show(at, way_back)
+    words = rollback_words(
+        way_back.environment,
+        way_back.system,
+        to=target_version,
+        reason=asked.reason,
+        incident=asked.incident,
+    )
     confirm(
         "roll back?",
         refusal="nobody is there to confirm the rollback; nothing was changed",
-        hint=f"`lockgate rollback {way_back.environment} -s {way_back.system} --yes`",
+        hint=f"`{words}`",
     )
 
 
@@ -230,7 +280,13 @@ def _show(at: Desk, way_back: WayBack) -> None:
     say(f"  intact      {len(after.files())} files checked{_last_full_check(at, way_back, now)}")
     if way_back.open_attempt is not None:
         attempt = way_back.open_attempt.attempt
-        say(f"  stops       generation {attempt.generation}, which {shown(attempt.actor)} began")
+        stopped = at.registry.versions.get(attempt.version or "")
+        say(
+            f"  stops       {stopped.label if stopped else 'a version'} (generation "
+            f"{attempt.generation}, begun by {shown(attempt.actor)})"
+        )
+        since = shown_time(way_back.leaving_deployment.settled_at or attempt.at)
+        say(f"  leaves      {way_back.leaving.label} as well, live since {since}")
     for label, why in way_back.skipped:
         say(f"  skipped     {label}: {shown(why)}")
     if way_back.kind == "rollback":
@@ -295,7 +351,7 @@ def settle_command(
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
         settings = _environment(at, environment)
-        if outcome is None and _ended_rehearsal(at, name, settings, yes=True, as_json=as_json):
+        if outcome is None and _ended_rehearsal(at, name, settings, as_json=as_json):
             return
         place = wiring.target(at.root, name, settings)
         found: list[Settled] = []

@@ -136,7 +136,14 @@ def _worse(registry: Registry, found: Deployment) -> Version | None:
 
 
 def restore(
-    registry: Registry, found: Unfinished, target: Target, *, actor: str, forced: bool = False
+    registry: Registry,
+    found: Unfinished,
+    target: Target,
+    *,
+    actor: str,
+    forced: bool = False,
+    reason: str | None = None,
+    incident: str | None = None,
 ) -> Iterator[DeployEvent | Restored]:
     """End a rehearsal that was cut off; the last thing given is what is live again.
 
@@ -146,6 +153,8 @@ def restore(
         target: Where the environment's versions go.
         actor: Who ends it.
         forced: End it even when the process that rehearses is still at work; it then stops.
+        reason: Why, where it is more than that the rehearsal is over.
+        incident: The incident's id.
 
     Raises:
         Busy: The process that rehearses is still at work.
@@ -160,7 +169,9 @@ def restore(
                 writing.take_lease(lease_of(system, environment, newest.attempt.generation), actor)
     try:
         began = time.monotonic()
-        yield from put_back(registry, system, environment, target, actor=actor)
+        yield from put_back(
+            registry, system, environment, target, actor=actor, reason=reason, incident=incident
+        )
         restored = verified(registry, system, environment, found.to, target, began)
         void_open_runs(registry, found.worse, actor)
         record_broken_off(registry, system, environment, restored, actor=actor)
@@ -182,7 +193,14 @@ def not_as_it_was(environment: str, system: str, restored: Restored) -> Integrit
 
 
 def put_back(
-    registry: Registry, system: str, environment: str, target: Target, *, actor: str
+    registry: Registry,
+    system: str,
+    environment: str,
+    target: Target,
+    *,
+    actor: str,
+    reason: str | None = None,
+    incident: str | None = None,
 ) -> Iterator[DeployEvent]:
     """Make live again what was live before the rehearsal; nothing where nothing is to be done.
 
@@ -219,8 +237,8 @@ def put_back(
         version.id,
         None,
         target.hook_digest(),
-        None,
-        "the rehearsal is over",
+        incident,
+        reason or "the rehearsal is over",
         actor,
     )
     yield from carry_out(
