@@ -142,10 +142,10 @@ class TestUnknown:
     def test_names_every_way_to_certainty(self, hooked: World) -> None:
         """Which version each command stands for, and that a rollback leaves more."""
         lose(hooked)
-        with pytest.raises(Inconclusive, match="may run v2, or still v1") as caught:
+        with pytest.raises(Inconclusive, match="may run v2, or still run v1") as caught:
             settled(hooked)
         assert caught.value.hint == (
-            f"look at the instances; if they run v2: {AS_LIVE}; if they run still v1: {AS_FAILED}; "
+            f"look at the instances; if they run v2: {AS_LIVE}; if they still run v1: {AS_FAILED}; "
             f"{ROLLBACK} gives generation 2 up and leaves v1 as well"
         )
         assert history(hooked)[-1] == (2, "promote", None)
@@ -153,7 +153,7 @@ class TestUnknown:
     def test_of_the_first_release_names_no_rollback(self, first: World) -> None:
         """There is nothing to go back to."""
         lose_first(first)
-        with pytest.raises(Inconclusive, match="may run v1, or nothing, as before") as caught:
+        with pytest.raises(Inconclusive, match="may run v1, or run nothing, as before") as caught:
             settled(first)
         assert AS_LIVE in caught.value.hint and AS_FAILED in caught.value.hint
         assert "rollback" not in caught.value.hint
@@ -177,7 +177,7 @@ class TestUnknown:
         """The runner is gone before it could say that the hook was started: it was."""
         script(hooked, "deploy.sh", "kill -9 $PPID; exit 0")
         version = hooked.evaluated(16)
-        with pytest.raises(Inconclusive, match="may run v2, or still v1"):
+        with pytest.raises(Inconclusive, match="may run v2, or still run v1"):
             hooked.promote(version, "staging", hooked.decide(version), target=target(hooked))
 
     def test_is_decided_by_the_instances_where_they_can_be_asked(self, hooked: World) -> None:

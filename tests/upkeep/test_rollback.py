@@ -140,6 +140,29 @@ class TestWhatItLeaves:
         lift_hold(three.registry, SYSTEM, "staging", reason="mended", actor=ON_CALL)
         assert three.promote(better).is_new
 
+    def test_stands_though_somebody_lifts_it_at_that_moment(
+        self, three: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What stands already is looked at when the generation is taken, not before."""
+        from lockgate.domain.release import Quarantine
+        from lockgate.upkeep import rollback as module
+
+        v3 = three.registry.versions.named(SYSTEM, "v3")
+        with three.registry.write() as writing:
+            writing.append(Quarantine(SYSTEM, v3.definition, v3.id, "it leaks", ON_CALL))
+        hold(three.registry, SYSTEM, "staging", reason="release week", actor=ON_CALL)
+        carry_out = module.carry_out
+
+        def after_both_were_lifted(*values: object, **more: object) -> object:
+            lift_hold(three.registry, SYSTEM, "staging", reason="over", actor="lead")
+            lift_quarantine(three.registry, v3, reason="mended", actor="lead")
+            return carry_out(*values, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(module, "carry_out", after_both_were_lifted)
+        back(three)
+        assert len(three.registry.releases.quarantines(SYSTEM, definition=v3.definition)) == 1
+        assert len(three.registry.releases.holds(SYSTEM, "staging")) == 1
+
     def test_makes_a_second_rollback_name_its_target(self, three: World) -> None:
         """While the hold stands nobody goes further back by accident."""
         back(three)

@@ -160,7 +160,7 @@ def carry_out(
     *,
     actor: str,
     first: Sequence[Any] = (),
-    beside: Sequence[Any] = (),
+    beside: Callable[[], Sequence[Any]] = tuple,
     way_back: Receipt | None = None,
 ) -> Iterator[DeployEvent]:
     """Take an attempt to its end; the caller walks what happens.
@@ -172,7 +172,8 @@ def carry_out(
         version: What becomes live.
         actor: Who does it.
         first: Records that belong before the attempt, in the same transaction.
-        beside: Records that belong right after it, in the same transaction.
+        beside: Gives the records that belong right after it; asked in the same transaction, so
+            that nothing they depend on can change in between.
         way_back: The receipt to keep as the way back, once the new one is published.
 
     Raises:
@@ -192,7 +193,7 @@ def carry_out(
     with registry.write() as writing:
         append_first(registry, writing, first)
         taken = writing.append(attempt)
-        for record in beside:
+        for record in beside():
             writing.append(record)
         if is_bare:
             writing.append(settlement)
@@ -423,7 +424,7 @@ def unknown(registry: Registry, target: Target, attempt: Attempt, version: Versi
     place = f"{attempt.environment} -s {attempt.system}"
     live = registry.releases.live_before(attempt.system, attempt.environment, attempt.generation)
     before = registry.versions.get(live.attempt.version or "") if live else None
-    still = f"still {before.label}" if before else "nothing, as before"
+    still = f"still run {before.label}" if before else "run nothing, as before"
     what = (
         f"unknown: the hook for generation {attempt.generation} did not finish in sight; instances "
         f"may run {version.label}, or {still}"
@@ -435,7 +436,7 @@ def unknown(registry: Registry, target: Target, attempt: Attempt, version: Versi
         hint += f", or have `lockgate settle {place}` ask them"
     hint += (
         f"; if they run {version.label}: `lockgate settle {place} --as live -m REASON`; if they "
-        f"run {still}: `lockgate settle {place} --as failed -m REASON`"
+        f"{still}: `lockgate settle {place} --as failed -m REASON`"
     )
     if before:
         hint += (

@@ -7,7 +7,8 @@
   transaction that takes the generation.
 - While that hold stands, a further rollback needs an explicit target.
 - A promotion under way is abandoned and its hook stopped; its late settlement is refused.
-- Leaving a rehearsal is a revert: it neither quarantines nor holds.
+- Leaving a rehearsal is a revert, to what it took the place of and nowhere else: it neither
+  quarantines nor holds. Whoever names another target takes the rehearsal back first.
 - What is too large to be hashed at once is hashed after the switch, and told loudly if wrong.
 - What was done without the registry, and cannot be recorded, is gone over: with a generation above.
 """
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lockgate.domain.release import Attempt, Deployment, Settlement
+from lockgate.domain.release import Attempt, Deployment, Hold, Quarantine, Settlement
 from lockgate.domain.version import Version
 from lockgate.errors import IntegrityBroken, Refused, UsageMistake
 from lockgate.loop.deployment import NOWHERE, DeployEvent, carry_out, kept_way_back
@@ -54,7 +55,7 @@ class WayBack:
 
     @property
     def kind(self) -> str:
-        """`revert` when a rehearsal is left, else `rollback`."""
+        """`revert` when a rehearsal is left, for what it took the place of; else `rollback`."""
         return "revert" if self.leaving.track == "rehearsal" else "rollback"
 
 
@@ -82,6 +83,13 @@ def find_way_back(
         )
     newest = registry.releases.newest(system, environment)
     open_attempt = newest if newest is not None and newest.is_open else None
+    replaced = _replaced(registry, live)
+    if replaced is not None and to is not None and to.id != replaced.id:
+        raise Refused(
+            f"a rehearsal is live in {environment}, in the place of {replaced.label}: that is put "
+            f"back before anything is rolled back to {to.label}",
+            hint=f"take it back first: `lockgate rollback {environment} -s {system}`",
+        )
     found: tuple[Version, Deployment] | None = None
     skipped: list[tuple[str, str]] = []
     seen = {leaving.id}
@@ -98,20 +106,29 @@ def find_way_back(
             break
         skipped.append((version.label, problem))
     if found is None:
-        raise _no_target(system, environment, leaving, to, skipped)
+        raise _no_target(system, environment, leaving, to, skipped, replaced)
     if to is None and live.attempt.kind == "rollback":
         _check_not_held(registry, system, environment, found[0])
-    return WayBack(
-        system, environment, leaving, live, found[0], found[1], tuple(skipped), open_attempt
-    )
+    return WayBack(system, environment, leaving, live, *found, tuple(skipped), open_attempt)
+
+
+def _replaced(registry: Registry, live: Deployment) -> Version | None:
+    """Return what a rehearsal that is live took the place of; `None` when none is live."""
+    attempt = live.attempt
+    if attempt.kind != "rehearsal":
+        return None
+    before = registry.releases.live_release(attempt.system, attempt.environment)
+    return registry.versions.get(before.attempt.version or "") if before else None
 
 
 def _candidates(registry: Registry, live: Deployment, to: Version | None) -> Iterator[Deployment]:
     """Give where a rollback may go, nearest first: from a rehearsal, back to what it replaced."""
     attempt = live.attempt
-    before = registry.releases.live_release(attempt.system, attempt.environment)
-    if attempt.kind == "rehearsal" and to is None and before is not None:
-        yield before
+    if attempt.kind == "rehearsal":
+        before = registry.releases.live_release(attempt.system, attempt.environment)
+        if before is not None:
+            yield before
+        return
     yield from promotions(registry, attempt.system, attempt.environment, attempt.generation)
 
 
@@ -136,6 +153,7 @@ def _no_target(
     leaving: Version,
     to: Version | None,
     skipped: list[tuple[str, str]],
+    replaced: Version | None,
 ) -> Refused:
     problems = [f"{label}: {reason}" for label, reason in skipped]
     if to is not None:
@@ -148,6 +166,13 @@ def _no_target(
             what,
             problems=problems,
             hint=f"`lockgate rollback {environment} -s {system}` finds a target by itself",
+        )
+    if replaced is not None:
+        return Refused(
+            f"{replaced.label} cannot be put back in {environment} in the place of its rehearsal",
+            problems=problems,
+            hint=f"restore its objects from a backup, or go to the copy that is published: "
+            f"`lockgate rollback {environment} -s {system} --offline`",
         )
     return Refused(
         f"there is no way back from {leaving.label} in {environment}",
@@ -223,9 +248,12 @@ def roll_back(
     if way_back.kind == "revert":
         with suppress(IntegrityBroken):  # what is live comes first
             kept = kept_way_back(registry, place, way_back.leaving_deployment, besides=way_back.to)
-    beside = consequences(
-        registry, [way_back.leaving], way_back.to, way_back.environment, reason, actor
-    )
+
+    def beside() -> list[Quarantine | Hold]:
+        return consequences(
+            registry, [way_back.leaving], way_back.to, way_back.environment, reason, actor
+        )
+
     if newest is not None and newest.is_open and place.has_hook:
         place.stop_hook(way_back.system, newest.attempt.generation)
     yield from carry_out(
