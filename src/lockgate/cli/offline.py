@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,13 @@ from lockgate.cli.deploying import tell_event
 from lockgate.domain.difference import difference
 from lockgate.domain.figures import size
 from lockgate.domain.times import ago
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, Refused
 from lockgate.loop.way_back import FULLY_CHECKED_BYTES
 from lockgate.shown import shown
 from lockgate.upkeep.offline import OfflineWayBack, find_offline, roll_back_offline
 
 if TYPE_CHECKING:
-    from lockgate.deploy.target import EnvironmentTarget
+    from lockgate.wiring.deploying import OfflinePlace
 
 SHOWN_DIFFERENCES = 6
 
@@ -57,10 +57,15 @@ def roll_back_without_registry(asked: Asked, *, as_json: bool) -> None:
     """Show where the way back leads, ask, and go."""
     actor = wiring.actor()
     root = wiring.find_place(asked.registry)
-    system, place = wiring.offline_target(root, asked.environment, asked.system, asked.publish)
+    known = wiring.offline_target(root, asked.environment, asked.system, asked.publish)
+    system, place = known.system, known.target
     found = find_offline(place, system, asked.environment)
     if not asked.yes:
-        _ask(found, place, asked)
+        _ask(found, known, asked)
+    else:
+        _check_stated(known, asked)
+        for doubt in known.doubts:
+            tell(doubt)
     began = time.monotonic()
     generation = 0
     for event in roll_back_offline(
@@ -98,16 +103,41 @@ def roll_back_without_registry(asked: Asked, *, as_json: bool) -> None:
     tell(f"  `lockgate settle {asked.environment} -s {system}`")
 
 
-def _ask(found: OfflineWayBack, place: EnvironmentTarget, asked: Asked) -> None:
-    _show(found, place)
-    confirm(
-        "roll back?",
-        refusal="nobody is there to confirm the rollback; nothing was changed",
-        hint=f"`{asked.command(found.system, yes=True)}`",
+def _check_stated(known: OfflinePlace, asked: Asked) -> None:
+    """Refuse to run, unasked, commands that perhaps nobody applied; a folder that is named is enough.
+
+    Raises:
+        Refused: Nobody looked and nothing says what was applied.
+    """
+    place = known.target
+    if known.is_applied or asked.publish or not (place.has_hook or place.observes):
+        return
+    raise Refused(
+        f"nothing says which commands were applied for {asked.environment}: the signed "
+        "`place.json` beside the receipts is missing or does not count; nothing was changed",
+        hint=f"look and confirm: `{replace(asked, yes=False).command(known.system)}`; or, if "
+        f"policy.toml is right as it is: `{_stated(known, asked).command(known.system)}`",
     )
 
 
-def _show(found: OfflineWayBack, place: EnvironmentTarget) -> None:
+def _ask(found: OfflineWayBack, known: OfflinePlace, asked: Asked) -> None:
+    _show(found, known)
+    confirm(
+        "roll back?",
+        refusal="nobody is there to confirm the rollback; nothing was changed",
+        hint=f"`{_stated(known, asked).command(found.system, yes=True)}`",
+    )
+
+
+def _stated(known: OfflinePlace, asked: Asked) -> Asked:
+    """Return what was asked, with the folder where it has to be named to go on without asking."""
+    if known.is_applied or asked.publish or known.target.publisher is None:
+        return asked
+    return replace(asked, publish=str(known.target.publisher.folder))
+
+
+def _show(found: OfflineWayBack, known: OfflinePlace) -> None:
+    place = known.target
     now = datetime.now(UTC)
     left = "what cannot be read"
     if found.leaving is not None:
@@ -131,7 +161,10 @@ def _show(found: OfflineWayBack, place: EnvironmentTarget) -> None:
     for generation in found.stops:
         say(f"  stops       generation {generation}, which is under way")
     if place.has_hook:
-        say(f"  hook        {shown(place.hook_words())}, as policy.toml says")
+        whose = "as applied" if known.is_applied else "as policy.toml says"
+        say(f"  hook        {shown(place.hook_words())}, {whose}")
+    for doubt in known.doubts:
+        say(f"  doubt       {doubt}")
     if found.kind == "rollback":
         say(
             f"  then        `lockgate settle {found.environment} -s {found.system}` quarantines "
@@ -143,8 +176,9 @@ def with_offline_way(error: LockgateError, asked: Asked) -> LockgateError:
     """Return an error of the registry with the command that does without it, where that would go."""
     try:
         root = wiring.find_place(asked.registry)
-        system, place = wiring.offline_target(root, asked.environment, asked.system, asked.publish)
-        find_offline(place, system, asked.environment)
+        known = wiring.offline_target(root, asked.environment, asked.system, asked.publish)
+        system = known.system
+        find_offline(known.target, system, asked.environment)
     except LockgateError:
         return error
     hints: Sequence[str] = (f"without the registry: `{asked.command(system)}`", error.hint)

@@ -48,10 +48,15 @@ def read_place(root: Path, environment: str) -> Environment:
             f"no environment `{shown(environment, limit=60)}` in `{shown(path)}`",
             hint=f"the environments are {known}" if known else "it names no environment at all",
         )
-    return _environment(environment, body)
+    return environment_from(environment, body)
 
 
-def _environment(name: str, body: dict[str, Any]) -> Environment:
+def environment_from(name: str, body: dict[str, Any]) -> Environment:
+    """Return where an environment goes, as the keys of policy.toml say it.
+
+    Raises:
+        UsageMistake: One of them is not what it may be.
+    """
     problems = []
     publish = body.get("publish")
     if publish is not None and not _is_inside(publish):

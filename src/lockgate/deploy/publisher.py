@@ -5,6 +5,7 @@
     <publish>/<system>/receipt.json        what the serving side trusts
     <publish>/<system>/way-back.json       the receipt of the version to go back to
     <publish>/<system>/staged.json         while an attempt is under way
+    <publish>/<system>/place.json          what was applied when it was last published
 
 - `receipt.json` is replaced by one rename, after its folder is whole, and then read back.
 - A generation below the published one, or the same with other content, is refused; a receipt that
@@ -25,7 +26,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lockgate.deploy.files import locked, read_file, remove_file, sync_folder
+from lockgate.deploy.applied_place import PLACE, AppliedPlace, read_applied
+from lockgate.deploy.files import locked, read_file, remove_file, replace_file, sync_folder
 from lockgate.deploy.folders import remove_folder, stand_whole
 from lockgate.deploy.host_key import HostKey
 from lockgate.deploy.intact import folder_problems
@@ -37,6 +39,7 @@ from lockgate.domain.receipt import BACK, Previous, Receipt
 from lockgate.errors import (
     Busy,
     IntegrityBroken,
+    LockgateError,
     Refused,
     RegistryTrouble,
     StaleGeneration,
@@ -284,6 +287,16 @@ class Publisher:
                 write_receipt(self.receipt_path(receipt.system), receipt, self.key)
             self._keep_way_back(receipt.system, way_back)
             self._prune(receipt, current)
+
+    def keep_place(self, applied: AppliedPlace) -> None:
+        """Lay down what was applied, unless that lies there; without it nobody is stopped."""
+        place = self.folder / applied.system
+        kept = read_applied(place, self.key, applied.environment.name)
+        if kept is not None and kept.text() == applied.text():
+            return
+        with suppress(LockgateError), self._writing(applied.system):
+            remove_file(str(place / PLACE))  # rather none than one that is not true any more
+            replace_file(str(place / PLACE), applied.sealed(self.key))
 
     def _keep_way_back(self, system: str, way_back: Receipt | None) -> None:
         path = self.folder / system / WAY_BACK

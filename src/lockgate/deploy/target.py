@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lockgate.deploy import hook, offline_notes
+from lockgate.deploy.applied_place import AppliedPlace
 from lockgate.deploy.host_key import HostKey
 from lockgate.deploy.observe import Observed, classify, observe
 from lockgate.deploy.offline_notes import Notes
@@ -32,6 +33,8 @@ class EnvironmentTarget:
         environment: Environment,
         key: HostKey,
         materialise: Materialise,
+        *,
+        is_applied: bool = False,
     ) -> None:
         """Serve one system in one environment of the applied policy.
 
@@ -41,19 +44,23 @@ class EnvironmentTarget:
             environment: Says what is published and which commands are run.
             key: Signs the receipts.
             materialise: Writes a definition's files.
+            is_applied: Whether the environment is one of the applied policy: then what it says is
+                kept beside what is published.
         """
         self._root = root
         self._system = system
         self._environment = environment
         self._key = key
         self._materialise = materialise
+        self._is_applied = is_applied
         folder = root / environment.publish if environment.publish else None
         self.publisher = Publisher(folder, key, materialise, environment.name) if folder else None
 
     def elsewhere(self, environment: Environment) -> EnvironmentTarget:
         """Return where the same system's versions go in another environment."""
         return EnvironmentTarget(
-            self._root, self._system, environment, self._key, self._materialise
+            *(self._root, self._system, environment, self._key, self._materialise),
+            is_applied=self._is_applied,
         )
 
     @property
@@ -132,6 +139,9 @@ class EnvironmentTarget:
         """Make a receipt the one that the serving side trusts; safe to repeat."""
         if self.publisher:
             self.publisher.publish(receipt, way_back)
+            if self._is_applied:
+                settings, digest = self._environment, self.hook_digest()
+                self.publisher.keep_place(AppliedPlace(self._system, settings, digest))
 
     def unstage(self, system: str, generation: int) -> None:
         """Take an attempt's receipt away; safe to repeat."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockgate.errors import LockgateError, Refused, RegistryTrouble, UsageMistake
 
 if TYPE_CHECKING:
+    from lockgate.deploy.applied_place import AppliedPlace
     from lockgate.deploy.host_key import HostKey
     from lockgate.deploy.publisher import Publisher
     from lockgate.deploy.target import EnvironmentTarget
@@ -66,7 +69,8 @@ def target(root: Path, system: str, environment: Environment) -> EnvironmentTarg
     from lockgate.workspace.materialise import materialise as write
 
     return EnvironmentTarget(
-        root, system, environment, host_key(root), partial(write, durable=True)
+        *(root, system, environment, host_key(root), partial(write, durable=True)),
+        is_applied=True,
     )
 
 
@@ -88,10 +92,25 @@ def ready_around(root: Path, system: str, environment: Environment) -> Around:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OfflinePlace:
+    """Where a system goes in an environment, as far as that is known without the registry."""
+
+    system: str
+    target: EnvironmentTarget
+    is_applied: bool
+    """Whether its commands were applied; else they are those of policy.toml as it lies there."""
+    doubts: tuple[str, ...]
+    """What somebody should know before they are run."""
+
+
 def offline_target(
     root: Path, environment: str, system: str | None, publish: str | None
-) -> tuple[str, EnvironmentTarget]:
+) -> OfflinePlace:
     """Return a system and where it goes in an environment, without the registry.
+
+    The folder is that of policy.toml, or the one that is named. What is run there is what was
+    applied when something was last published; only where that is not known, what policy.toml says.
 
     Args:
         root: The registry's folder.
@@ -104,6 +123,7 @@ def offline_target(
         Refused: The environment publishes nothing, or the host's key is missing.
         RegistryTrouble: The published folder is not there.
     """
+    from lockgate.deploy.applied_place import read_applied
     from lockgate.deploy.policy_file import read_place
     from lockgate.deploy.target import EnvironmentTarget
     from lockgate.domain.policy import Environment
@@ -119,9 +139,8 @@ def offline_target(
                 hint=f"{error.hint}; or name the published folder, and no hook is run: {again}",
             ) from error
         settings = Environment(environment, "low")
+    said = settings
     if publish is not None:
-        from dataclasses import replace
-
         settings = replace(settings, publish=str(Path(publish).expanduser().absolute()))
     if settings.publish is None:
         raise Refused(
@@ -135,14 +154,34 @@ def offline_target(
             f"the published folder `{folder}` is not there", hint=f"name it: {again}"
         )
     name = system or _published_system(folder)
-    found = EnvironmentTarget(root, name, settings, host_key(root), _no_contents)
+    key = host_key(root)
+    applied = read_applied(folder / name, key, environment)
+    if applied is not None:
+        settings = replace(applied.environment, publish=settings.publish)
+    found = EnvironmentTarget(root, name, settings, key, _no_contents)
     if found.has_lost_key(name):
         raise Refused(
             f"the host's key is missing, so no receipt can be signed: `{root / FOLDER}/host_key`",
             hint="bring `host_key` and `host_key.pub` back from a backup into "
             f"`{root / FOLDER}`: a backup of `{FOLDER}/` holds them",
         )
-    return name, found
+    doubts = tuple(_doubts(applied, said, found, is_named=publish is not None))
+    return OfflinePlace(name, found, applied is not None, doubts)
+
+
+def _doubts(
+    applied: AppliedPlace | None, said: Environment, found: EnvironmentTarget, *, is_named: bool
+) -> Iterator[str]:
+    """Give what somebody should know of the commands that would be run."""
+    if applied is None:
+        yield "what was applied is not known: the commands are those of policy.toml as it lies there"
+        return
+    apart = [key for key in applied.differences(said) if not (is_named and key == "publish")]
+    if apart:
+        named = ", ".join(f"`{key}`" for key in apart)
+        yield f"policy.toml says something else for {named}; what was applied last counts"
+    if applied.hook_digest != found.hook_digest():
+        yield "the hook's own files were changed since something was last published"
 
 
 def _no_contents(definition: Definition, open_content: object, folder: Path) -> None:
