@@ -215,8 +215,10 @@ def _way_back(told: Handoff) -> Iterator[str]:
     yield ""
     yield (
         f"Afterwards two things stay open on purpose: what was left is quarantined everywhere, and "
-        f"{told.to} is held, so that nothing brings it back by accident. Mend it in the folder and "
-        "ship again once the hold is lifted:"
+        f"{told.to} is held, so that nothing brings it back by accident. The folder still holds it, "
+        f"and so may the environments before {told.to}: mend it there, or take what is live from "
+        f"`lockgate checkout {told.to} DIR -s {told.system}`; `change` says when a folder builds on "
+        "what is quarantined. Ship again once the hold is lifted:"
     )
     yield ""
     lift = _command(told, f"lift {told.to}", "Practice is over: the next version mends it")
@@ -233,7 +235,8 @@ def _way_back(told: Handoff) -> Iterator[str]:
         yield (
             "- The registry is locked or broken: "
             f"`lockgate rollback {told.to} -s {told.system} --offline --yes` needs only what is "
-            "published; `settle` enters it into the registry later."
+            "published, and leads one step back from a promotion; `settle` enters it into the "
+            "registry later."
         )
     yield (
         f"- Was it a change at all? `lockgate why '{told.to}@2 hours ago' -s {told.system}` says "
