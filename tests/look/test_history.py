@@ -224,3 +224,12 @@ def test_totals_count_every_track(registry: Registry) -> None:
     assert ([line.version.label for line in page.lines], page.total) == (["x1"], 4)
     assert log_page(registry, "order-extract", None).total == 1
     assert log_page(registry, "nowhere", None).total == 0
+
+
+def test_a_page_may_leave_a_track_out(registry: Registry) -> None:
+    """Rehearsals would push the releases off the screen; everything else stays, in its order."""
+    first = add_version(registry, "one")
+    add_version(registry, "practice", parent=first, track="rehearsal")
+    add_version(registry, "ex", parent=first, track="experiment")
+    page = log_page(registry, SYSTEM, None).without("rehearsal")
+    assert [line.version.label for line in page.lines] == ["x1", "v1"]

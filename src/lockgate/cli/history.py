@@ -92,8 +92,10 @@ def log_command(
 
 
 @click.command("tree", short_help="Draw how versions descend from each other.")
+@click.option("--all", "every", is_flag=True, help="Rehearsals, too.")
 @_page_options
 def tree_command(
+    every: bool,
     track: str | None,
     limit: int,
     before: str | None,
@@ -101,7 +103,7 @@ def tree_command(
     registry: str | None,
     as_json: bool,
 ) -> None:
-    """Draw how versions descend from each other, newest first.
+    """Draw how versions descend from each other, newest first; rehearsals only with --all.
 
     A line that ends in ~ goes on where this page does not show it.
     """
@@ -113,7 +115,8 @@ def tree_command(
         page = log_page(
             at.registry, name, policy_of(at.registry), track=track, limit=limit, before=before
         )
-        drawn = tree(at.registry, page, ascii_only=not is_utf8())
+        shown_page = page if every or track else page.without("rehearsal")
+        drawn = tree(at.registry, shown_page, ascii_only=not is_utf8())
         now = at.registry.now()
     if as_json:
         emit([{"graph": row.graph, "line": row.line and _line_body(row.line)} for row in drawn])
@@ -127,6 +130,9 @@ def tree_command(
     for row in drawn:
         say((pad(row.graph, columns) + (next(texts) if row.line is not None else "")).rstrip())
     _tell_rest(page, "tree", track)
+    left_out = len(page.lines) - len(lines)
+    if left_out:
+        tell(f"rehearsals are left out: `lockgate tree --all -s {page.system}`")
 
 
 @click.command("search", short_help="Find versions by label, owner, reason or prompt.")

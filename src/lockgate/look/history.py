@@ -60,6 +60,11 @@ class Page:
     older: str | None
     """The label to go on below; `None` when the page ends the history."""
 
+    def without(self, track: str) -> Page:
+        """Return the page without the versions of a track."""
+        lines = tuple(line for line in self.lines if line.version.track != track)
+        return replace(self, lines=lines)
+
 
 @dataclass(frozen=True, slots=True)
 class TreeRow:
