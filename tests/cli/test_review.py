@@ -85,6 +85,7 @@ def test_a_clean_review(desk: Desk) -> None:
 CLEAN = """\
 ✔ Is anything reaching production outside the gate?  nothing found
   ✔ ledger                   25 entries and their records hold, up to WHEN
+  ✔ answers                  32 answers of 2 runs that decisions rest on, as they were given
   ✔ registry rules           every table and trigger is as it was made
   ✔ policy.toml              the file is what is applied
   ✔ suite files              1 suite, each file is what is applied
@@ -181,6 +182,27 @@ class TestOneByte:
                     assert f"`{file['path']}` was changed or is missing in the registry" in said.err
                 change_object(desk, file["digest"], data)
         assert desk(*REVIEW).code == 0
+
+    def test_of_an_answer_that_a_decision_rests_on(self, desk: Desk) -> None:
+        """A score that was changed after its run had ended is found, and the run is named."""
+        path = desk.root / ".lockgate" / "registry.db"
+        with closing(sqlite3.connect(path)) as connection, connection:
+            name = "answer_never_updated"
+            (rule,) = connection.execute(
+                "SELECT sql FROM sqlite_master WHERE name = ?", (name,)
+            ).fetchone()
+            connection.execute(f'DROP TRIGGER "{name}"')
+            (case, scores) = connection.execute(
+                "SELECT case_id, scores FROM answer WHERE scores LIKE '%1.0%' LIMIT 1"
+            ).fetchone()
+            connection.execute(
+                "UPDATE answer SET scores = ? WHERE case_id = ?",
+                (scores.replace("1.0", "0.0"), case),
+            )
+            connection.execute(rule)
+        found = wrong(desk, 6)
+        assert list(found) == ["answers"]
+        assert "not the answers it ended with" in found["answers"]["reason"]
 
     def test_of_an_instances_id(self, desk: Desk) -> None:
         """Whichever digit of the id: the instance is named; what is live may still be deployed."""

@@ -114,6 +114,7 @@ class Objects:
 
         Raises:
             Missing: The content is not here: removed, or never stored.
+            IntegrityBroken: It is not even bytes.
             RegistryTrouble: Its file may not be read.
         """
         row = self._connection.execute(
@@ -122,6 +123,8 @@ class Objects:
         if row is None:
             raise Missing(f"object {digest[:12]} has no content here")
         if row[0] is not None:
+            if not isinstance(row[0], bytes):
+                raise _damaged(digest)
             return io.BytesIO(row[0])
         try:
             return Path(self._folder, row[1]).open("rb")
@@ -140,7 +143,7 @@ class Objects:
             with self.open(digest) as stream:
                 while chunk := stream.read(_CHUNK):
                     hashed.update(chunk)
-        except (Missing, RegistryTrouble, OSError):
+        except (Missing, IntegrityBroken, RegistryTrouble, OSError):
             return False
         return hashed.hexdigest() == digest
 

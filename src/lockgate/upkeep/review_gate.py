@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from lockgate.canonical import parse_instant
+from lockgate.domain.evidence import answered
 from lockgate.domain.receipt import Receipt, settled
 from lockgate.domain.release import Attempt, Deployment, Finding
 from lockgate.domain.times import shown_time
@@ -35,12 +36,15 @@ from lockgate.upkeep.review_look import (
     objects_finding,
 )
 
+_DECISIONS = 50
+"""Of how many of the newest decisions the answers are looked at."""
 _PAGE = 200
 
 
 def outside_the_gate(look: Look) -> Iterator[Step]:
     """Ask the first question."""
     yield from _ledger(look)
+    yield from _answers(look)
     yield _rules_in_force(look)
     yield from _applied(look)
     for environment in look.environments():
@@ -70,6 +74,37 @@ def _ledger(look: Look) -> Iterator[Step]:
         broken=True,
         looked_at=checked,
     )
+
+
+def _answers(look: Look) -> Iterator[Step]:
+    """Hold the answers that decisions rest on against what their runs ended with."""
+    decisions = look.registry.releases.decisions(look.system, limit=_DECISIONS)
+    for environment in look.environments():
+        live = look.registry.releases.live(look.system, environment)
+        if live is not None and live.attempt.decision is not None:
+            decisions.append(look.registry.releases.decision(live.attempt.decision))
+    runs = sorted({part.run for decision in decisions for part in decision.runs})
+    wrong, answers = [], 0
+    for number, run in enumerate(runs, 1):
+        yield Progress("checking answers", number, len(runs))
+        end = look.registry.runs.get(run).end
+        came_to = answered(look.registry.runs.raw_answers(run))
+        answers += came_to.answers
+        if end is None or came_to.digest != end.answers_digest:
+            wrong.append(f"run {run[:8]}")
+    of = f"{count(answers, 'answer')} of {count(len(runs), 'run')} that decisions rest on"
+    if wrong:
+        yield found(
+            GATE,
+            "answers",
+            "fail",
+            f"{named(wrong)}: not the answers it ended with; looked at {of}",
+            "somebody changed the registry behind its back: restore a backup of `.lockgate/`",
+            broken=True,
+            looked_at=len(runs),
+        )
+    else:
+        yield found(GATE, "answers", "pass", f"{of}, as they were given", looked_at=len(runs))
 
 
 def _rules_in_force(look: Look) -> Finding:
