@@ -44,7 +44,7 @@ STEPS = {
     "approve": {"standing"},
     "apply": {"approve", "standing"},
     "deployment": {"unrecorded", "way_back"},
-    "promote": {"deployment", "standing", "way_back"},
+    "promote": {"deployment", "standing", "unrecorded", "way_back"},
     "ship": {"change", "register", "evaluate", "gate", "promote", "deployment"},
 }
 """Which files of `loop/` may import which other ones; all others may import none."""

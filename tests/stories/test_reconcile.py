@@ -352,6 +352,30 @@ class TestBeforeItIsRecorded:
         assert hooked.deployed() == deployed
         assert hooked.history()[-1] == (3, "promote", "live")
 
+    def test_a_promotion_of_what_was_left_is_not_live_already(
+        self, plain: Published, type_in: Callable[..., Said]
+    ) -> None:
+        """What the registry takes for live is not: the promotion is refused, and names settle."""
+        go_offline(plain)
+        said = type_in(plain, "promote", "v3", "--to", ENVIRONMENT)
+        assert said.code == 1
+        assert "generation 4 of staging was taken without the registry" in said.err
+        assert "`lockgate settle staging -s support-desk`" in said.err
+
+    def test_json_asks_nobody_and_unknown_places_are_told(
+        self, plain: Published, type_in: Callable[..., Said]
+    ) -> None:
+        """A rollback with --json needs --yes; an environment nobody knows is a mistake."""
+        said = type_in(plain, "rollback", ENVIRONMENT, "--json")
+        assert (said.code, said.json["error"]) == (
+            2,
+            "with --json nobody is asked; nothing was changed",
+        )
+        for words in (("rollback", "nowhere", "--yes"), ("settle", "nowhere")):
+            said = type_in(plain, *words)
+            assert said.code == 2
+            assert "no environment `nowhere` in the policy" in said.err
+
     def test_a_promotion_is_refused_over_one_that_was_cut_off(self, plain: Published) -> None:
         """A note alone says that a generation was taken."""
         version = plain.ready()

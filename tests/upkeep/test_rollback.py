@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from lockgate import wiring
-from lockgate.errors import Inconclusive, InfrastructureFailed, Refused, UsageMistake
+from lockgate.errors import (
+    Inconclusive,
+    InfrastructureFailed,
+    Refused,
+    StaleGeneration,
+    UsageMistake,
+)
 from lockgate.loop.deployment import DeployEvent
 from lockgate.upkeep.hold import hold, lift_hold, lift_quarantine
 from lockgate.upkeep.rollback import WayBack, find_way_back, roll_back
@@ -193,7 +199,7 @@ def test_a_rollback_that_was_looked_at_before_something_moved_is_refused(three: 
     """What is live moved under an open confirmation: nothing is changed, and it is said."""
     found = find_way_back(three.registry, SYSTEM, "staging")
     three.make_live(17)
-    with pytest.raises(UsageMistake, match="what is live has changed"):
+    with pytest.raises(StaleGeneration, match="what is live has changed"):
         list(roll_back(three.registry, found, actor=ON_CALL))
     assert three.registry.releases.newest(SYSTEM, "staging").attempt.generation == 4  # type: ignore[union-attr]
 

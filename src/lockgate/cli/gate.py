@@ -27,7 +27,7 @@ from lockgate.domain.policy import Environment
 from lockgate.domain.release import Decision, Finding
 from lockgate.domain.version import Version
 from lockgate.loop.gate import decide, gaps
-from lockgate.loop.promote import is_settled_on, standing
+from lockgate.loop.promote import settled_on, standing
 from lockgate.loop.ship import fill_gap
 from lockgate.shown import shown
 from lockgate.upkeep.closing import open_glass, retro
@@ -78,9 +78,8 @@ def gate_command(
             reverting=reverting,
             again=again,
         )
-        live = at.registry.releases.live(name, environment)
         broken = open_glass(at.registry, name, environment, candidate.id)
-        is_live = live is not None and is_settled_on(live, candidate)
+        is_live = settled_on(at.registry, candidate, environment, None) is not None
         if broken is not None:
             extra = retro(at.registry, broken.attempt, candidate, decision, target)
         else:

@@ -31,7 +31,7 @@ from lockgate.cli.live import follow, show_run
 from lockgate.cli.register import registered_body, show_registered
 from lockgate.errors import LockgateError, Refused, UsageMistake
 from lockgate.loop.gate import decide, gaps
-from lockgate.loop.promote import Promoted, is_settled_on, promote
+from lockgate.loop.promote import Promoted, promote, settled_on
 from lockgate.loop.ship import ShipStep, ship
 
 
@@ -84,8 +84,9 @@ def promote_command(
         candidate = choose_candidate(at, name, version)
         policy = wiring.applied_policy(at.registry)
         target = policy.environment(environment)
-        live = at.registry.releases.live(name, environment)
-        if live is not None and is_settled_on(live, candidate):
+        place = wiring.target(at.root, name, target)
+        live = settled_on(at.registry, candidate, environment, place)
+        if live is not None:
             done = Promoted(
                 candidate, environment, live.attempt.generation, candidate, is_new=False
             )

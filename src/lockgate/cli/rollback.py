@@ -97,7 +97,7 @@ def _roll_back(asked: Asked, target_version: str | None, as_json: bool) -> None:
     environment, reason, incident = asked.environment, asked.reason, asked.incident
     with desk(asked.registry) as at:
         name = wiring.choose_system(at.registry, asked.system)
-        settings = _environment(at, environment)
+        settings = _environment(at, name, environment)
         place = wiring.target(at.root, name, settings)
         _record_offline(at, place, name, environment, yes=asked.yes)
         if target_version is None and _ended_rehearsal(
@@ -109,7 +109,7 @@ def _roll_back(asked: Asked, target_version: str | None, as_json: bool) -> None:
         )
         way_back = find_way_back(at.registry, name, environment, to=wanted)
         if not asked.yes:
-            _ask(at, way_back, asked, target_version)
+            _ask(at, way_back, asked, target_version, as_json=as_json)
         began = time.monotonic()
         happened: list[DeployEvent] = []
 
@@ -241,15 +241,22 @@ def _ask_to_record(found: Unrecorded, system: str, environment: str) -> None:
     )
 
 
-def _environment(at: Desk, name: str) -> Environment:
+def _environment(at: Desk, system: str, name: str) -> Environment:
+    """Return an environment as applied; one that the policy lost and that was used is a bare one.
+
+    Raises:
+        UsageMistake: There is no such environment.
+    """
     policy = wiring.applied_policy_or_none(at.registry)
-    if policy is not None and name in policy.environments:
+    was_used = name in at.registry.releases.environments(system)
+    if policy is not None and (name in policy.environments or not was_used):
         return policy.environment(name)
     return Environment(name, "low")
 
 
-def _ask(at: Desk, way_back: WayBack, asked: Asked, target_version: str | None) -> None:
-    _show(at, way_back)
+def _ask(
+    at: Desk, way_back: WayBack, asked: Asked, target_version: str | None, *, as_json: bool
+) -> None:
     words = rollback_words(
         way_back.environment,
         way_back.system,
@@ -257,6 +264,9 @@ def _ask(at: Desk, way_back: WayBack, asked: Asked, target_version: str | None) 
         reason=asked.reason,
         incident=asked.incident,
     )
+    if as_json:
+        raise UsageMistake("with --json nobody is asked; nothing was changed", hint=f"`{words}`")
+    _show(at, way_back)
     confirm(
         "roll back?",
         refusal="nobody is there to confirm the rollback; nothing was changed",
@@ -350,7 +360,7 @@ def settle_command(
         )
     with desk(registry) as at:
         name = wiring.choose_system(at.registry, system)
-        settings = _environment(at, environment)
+        settings = _environment(at, name, environment)
         if outcome is None and _ended_rehearsal(at, name, settings, as_json=as_json):
             return
         place = wiring.target(at.root, name, settings)

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ from lockgate.loop.way_back import is_large, note_whole, promotions, why_no_targ
 from lockgate.ports import HookLines, HookTold, InstanceTold, Registry, Target, Writing
 
 Event = TypeVar("Event")
+
+
+PATIENCE_S = 3.0
+"""How long the running instances are asked again until all of them report what went live."""
+_ASK_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -488,7 +494,24 @@ def announce(
         target.unstage(attempt.system, attempt.generation)
         yield DeployEvent("published", attempt.generation)
     if target.observes:
-        yield DeployEvent("observed", attempt.generation, seen(registry, target, attempt))
+        for told in watched(registry, target, attempt, PATIENCE_S):
+            yield DeployEvent("observed", attempt.generation, told)
+
+
+def watched(
+    registry: Registry, target: Target, attempt: Attempt, patience_s: float
+) -> Iterator[Sequence[InstanceTold]]:
+    """Give what the running instances say, and again once all report it or patience is over."""
+    until = time.monotonic() + patience_s
+    told = seen(registry, target, attempt)
+    yield told
+    is_late = False
+    while not is_late and any(instance.state != "match" for instance in told):
+        time.sleep(_ASK_EVERY_S)
+        is_late = time.monotonic() >= until
+        told = seen(registry, target, attempt)
+        if is_late or all(instance.state == "match" for instance in told):
+            yield told
 
 
 def seen(registry: Registry, target: Target, attempt: Attempt) -> Sequence[InstanceTold]:

@@ -46,6 +46,7 @@ from lockgate.loop.standing import (
     is_expired,
     what_moved,
 )
+from lockgate.loop.unrecorded import refuse_unrecorded
 from lockgate.loop.way_back import damaged_files
 from lockgate.ports import Registry, Signing, Target
 
@@ -131,8 +132,8 @@ def promote(
         IntegrityBroken: Bytes of the version, or of the way back, are missing or damaged.
         StaleGeneration: Somebody else promoted or rolled back meanwhile; nothing was changed.
     """
-    live = registry.releases.live(version.system, environment.name)
-    if live is not None and is_settled_on(live, version):
+    live = settled_on(registry, version, environment.name, target)
+    if live is not None:
         return Promoted(version, environment.name, live.attempt.generation, version, is_new=False)
     return make_live(
         registry,
@@ -145,9 +146,20 @@ def promote(
     )
 
 
-def is_settled_on(live: Deployment, version: Version) -> bool:
-    """Tell whether a promotion of a version has nothing to do: it is live, and not ungated."""
-    return live.attempt.version == version.id and not live.is_ungated
+def settled_on(
+    registry: Registry, version: Version, environment: str, target: Target | None
+) -> Deployment | None:
+    """Return the deployment by which a version is live already, and not ungated.
+
+    Raises:
+        Refused: Something was done there without the registry, so that it does not know.
+    """
+    live = registry.releases.live(version.system, environment)
+    if live is None or live.attempt.version != version.id or live.is_ungated:
+        return None
+    if target is not None:
+        refuse_unrecorded(registry, target, live.attempt)
+    return live
 
 
 @dataclass(frozen=True, slots=True)

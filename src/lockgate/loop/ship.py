@@ -18,7 +18,7 @@ from lockgate.loop.change import change
 from lockgate.loop.deployment import DeployEvent
 from lockgate.loop.evaluate import Limits, OpenRunner, evaluate, open_run
 from lockgate.loop.gate import Gap, decide, gaps
-from lockgate.loop.promote import is_settled_on, promote
+from lockgate.loop.promote import promote, settled_on
 from lockgate.loop.register import FindSecrets, Registered, register
 from lockgate.ports import Draft, Registry, Signing, Target
 
@@ -158,14 +158,14 @@ def travel(
         LockgateError: Of the first step that refused.
     """
     environment = policy.environment(environment_name)
-    live = registry.releases.live(version.system, environment_name)
-    if live is not None and is_settled_on(live, version):
+    target = tools.target_of(version.system, environment) if tools.target_of else None
+    live = settled_on(registry, version, environment_name, target)
+    if live is not None:
         yield ShipStep("promote", "skipped", environment_name, live)
         return
     yield from fill_gaps(registry, version, environment_name, policy, tools.open_runner, actor)
     decision = decide(registry, version, environment_name, policy, actor=actor, reverting=reverting)
     yield ShipStep("gate", "done", environment_name, decision)
-    target = tools.target_of(version.system, environment) if tools.target_of else None
     promoted = promote(
         registry,
         version,

@@ -31,15 +31,14 @@ from lockgate.loop.deployment import (
     carry_out,
     kept_way_back,
     lease_of,
-    seen,
     standing_receipt,
+    watched,
 )
 from lockgate.loop.evaluate import void
 from lockgate.ports import Registry, Target
 
 PATIENCE_S = 10.0
 """How long the running instances get to take over what was put back."""
-_ASK_EVERY_S = 0.5
 _REHEARSED = ("rehearsal", "revert")
 _UNKNOWN_OPERATOR = "unknown"
 
@@ -361,13 +360,8 @@ def _is_published(
 
 def _is_running(registry: Registry, target: Target, live: Deployment) -> Finding:
     """Ask the instances until all of them report what is live, or patience is over."""
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        told = list(seen(registry, target, live.attempt))
-        stale = [instance.name for instance in told if instance.state != "match"]
-        if not stale or time.monotonic() >= until:
-            break
-        time.sleep(_ASK_EVERY_S)
+    *_, told = watched(registry, target, live.attempt, PATIENCE_S)
+    stale = [instance.name for instance in told if instance.state != "match"]
     if not told:
         return Finding("running", "inconclusive", "no running instance answered")
     if stale:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from lockgate.domain.release import Attempt, Deployment, Hold, Quarantine, Settlement
 from lockgate.domain.version import Version
-from lockgate.errors import IntegrityBroken, Refused, UsageMistake
+from lockgate.errors import IntegrityBroken, Refused, StaleGeneration
 from lockgate.loop.deployment import NOWHERE, DeployEvent, carry_out, kept_way_back
 from lockgate.loop.unrecorded import unrecorded
 from lockgate.loop.way_back import (
@@ -228,7 +228,7 @@ def roll_back(
     generation = _above_unrecorded(registry, way_back, place, generation, first, actor)
     live = registry.releases.live(way_back.system, way_back.environment)
     if live is None or live.attempt.generation != way_back.leaving_deployment.attempt.generation:
-        raise UsageMistake(
+        raise StaleGeneration(
             "what is live has changed since this rollback was looked at; nothing was changed",
             hint=f"`lockgate status -s {way_back.system}`, then roll back again",
         )
