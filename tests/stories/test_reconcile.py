@@ -14,6 +14,7 @@ import pytest
 
 from cli.desks import Desk, Said
 from lockgate.deploy.receipts import read_receipt, write_receipt
+from lockgate.domain.offline import OfflineNote
 from lockgate.domain.release import Attempt, Quarantine
 from lockgate.errors import Busy, Refused
 from lockgate.loop.deployment import carry_out
@@ -251,12 +252,42 @@ class TestTheSameNumber:
         )
         assert next(events).kind == "taken"
         events.close()  # type: ignore[attr-defined]
-        assert go_offline(plain) == 4
+        assert go_offline(plain, incident="INC-9") == 4
         found = plain.settle()
-        assert (found.outcome, found.words) == ("live", "its receipt is published")
+        assert (found.outcome, found.words) == (
+            "recorded",
+            "made without the registry by on-call, as claimed",
+        )
         assert plain.history()[-1] == (4, "rollback", "live")
         assert plain.stops() == (["v3"], 1)
+        words = (
+            "made offline, as on-call claims at Fri 2026-08-21 03:10 UTC: answers got worse "
+            "(incident INC-9)"
+        )
+        (noted,) = registry.upkeep.notes(SYSTEM, ENVIRONMENT, 4)
+        assert (noted.text, noted.actor) == (words, "lead")
+        assert plain.notes() == []
         assert plain.settle().outcome == "nothing"
+
+    def test_for_the_same_version_and_it_was_settled(self, plain: Published) -> None:
+        """Cut off between the settlement and the receipt: what the note says stays beside it."""
+        registry = plain.world.registry
+        events = roll_back(
+            registry,
+            find_way_back(registry, SYSTEM, ENVIRONMENT),
+            actor="first",
+            target=plain.target,
+        )
+        assert any(event.kind == "settled" for event in events)
+        events.close()  # type: ignore[attr-defined]
+        note = OfflineNote(
+            *(SYSTEM, ENVIRONMENT, 4, plain.version("v2").id, ON_CALL, "worse", "INC-9", NOW)
+        )
+        plain.target.write_offline_note(note)
+        assert plain.settle().outcome == "published"
+        (noted,) = registry.upkeep.notes(SYSTEM, ENVIRONMENT, 4)
+        assert noted.text == f"{note.words()} (incident INC-9)"
+        assert plain.notes() == []
 
     def test_and_it_was_settled_live(self, plain: Published) -> None:
         """What is really published wins: v4 was never seen by anybody, and is left like v3."""
@@ -463,6 +494,38 @@ class TestWhatCannotBeRecorded:
         assert done.code == 0, done
         assert plain.live() == (5, "v2", "rollback")
         assert plain.current().generation == 5
+
+    def test_a_registry_that_does_not_know_what_was_left(
+        self,
+        plain: Published,
+        tmp_path: Path,
+        type_in,  # type: ignore[no-untyped-def]
+    ) -> None:
+        """An old copy was put back, and then gone back: v3 was not what was left, v4 was."""
+        plain.world.registry.close()
+        shutil.copytree(plain.root / ".lockgate", tmp_path / "copy")
+        newer = Published(plain.root, plain.world.keys)
+        v3 = newer.version("v3")
+        with newer.world.registry.write() as writing:
+            writing.append(Quarantine(SYSTEM, v3.definition, v3.id, "it leaks", "lead"))
+        newer.promote(newer.ready())
+        newer.world.registry.close()
+        shutil.rmtree(plain.root / ".lockgate")
+        shutil.copytree(tmp_path / "copy", plain.root / ".lockgate")
+        plain.world.registry = Published(plain.root, plain.world.keys).world.registry
+        assert go_offline(plain) == 5
+        assert plain.current().label == "v2"
+        with pytest.raises(Refused, match="this registry is older than what it published") as said:
+            plain.settle()
+        assert "staging left generation 4, `" in said.value.what
+        assert said.value.hint.startswith("restore a newer backup of it; without one `lockgate ")
+        assert plain.stops() == ([], 0)
+        assert plain.live() == (3, "v3", "promote")
+        assert plain.notes() == ["offline-5.json"]
+        done = type_in(plain, "rollback", "staging", "--yes")
+        assert done.code == 0, done
+        assert "not recorded: this registry is older than what it published" in done.err
+        assert plain.current().generation == 6
 
     def test_receipts_of_another_registry(self, plain: Published) -> None:
         """They are not this one's to record, nor to write over."""

@@ -9,13 +9,18 @@ generations between n and p                 taken without the registry: `abandon
 generation s > n staged, not published      s taken and left open: `settle` finds out how its
                                             hook ended, as for every attempt that was cut off
 p <= n published, n says something else     n + 1, to the version that is published
-p > n published, not by a rollback          nothing: this registry is older than its receipts
+p = n published, n says the same, is open   n settled `live`, with the words of its note
+p > n published, not by a rollback, or      nothing: this registry is older than its receipts
+what it left is not in the registry
 
 (n is the newest generation that the registry knows.)
 
 - All of it is one transaction; the notes beside the receipts go after it. Cut off in between, and
   repeated, it comes to the same.
 - Who records it is the actor; who did it, why and when are taken from the note, as claimed.
+- What a note says is in the registry before the note is removed: as the reason of its generation,
+  or beside it.
+- Only what was really left is quarantined, and what the registry takes for live.
 - A note that counts for nothing stops nobody: it is set aside, and told.
 """
 
@@ -27,6 +32,7 @@ from dataclasses import dataclass
 from lockgate.domain.offline import OfflineNote
 from lockgate.domain.receipt import BACK, Receipt
 from lockgate.domain.release import Attempt, Deployment, Hold, Quarantine, Settlement
+from lockgate.domain.upkeep import Note
 from lockgate.domain.version import Version
 from lockgate.errors import Refused
 from lockgate.loop.deployment import append_first
@@ -71,8 +77,9 @@ def reconcile(
     with target.alone_offline(system):
         found = unrecorded(registry, target, system, environment)
         done = _recorded(registry, target, system, environment, found, actor) if found else None
+        same = _keep_words(registry, target, system, environment, actor)
         _drop_notes(registry, target, system, environment)
-    return done
+    return done or same
 
 
 def set_aside(registry: Registry, target: Target, system: str, environment: str) -> Sequence[str]:
@@ -101,6 +108,7 @@ def _recorded(
     if receipt is None:
         return _never_published(registry, target, system, environment, found, newest, actor)
     to = _version(registry, receipt)
+    _check_left_is_known(registry, receipt)
     notes = {note.generation: note for note in found.notes}
     made_by = notes.get(receipt.generation) or _note(target, receipt)
     records: list[Record] = []
@@ -180,6 +188,33 @@ def _version(registry: Registry, receipt: Receipt) -> Version:
             f"`lockgate lift {version.label} -s {receipt.system} -m REASON`",
         )
     return version
+
+
+def _check_left_is_known(registry: Registry, receipt: Receipt) -> None:
+    """Refuse to record that something was left which it was not: then nobody would learn what was.
+
+    Raises:
+        Refused: The registry does not know the generation that was left, nor is its version live.
+    """
+    left, place = receipt.previous, (receipt.system, receipt.environment)
+    if left is None:
+        return
+    newest = registry.releases.newest(*place)
+    if newest is not None and left.generation <= newest.attempt.generation:
+        return
+    live = (registry.releases.live(*place), registry.releases.live_release(*place))
+    if left.version in [one.attempt.version for one in live if one]:
+        return
+    version = registry.versions.get(left.version)
+    what = version.label if version else f"`{left.version[:8]}`"
+    where = f"{receipt.environment} -s {receipt.system}"
+    raise Refused(
+        f"this registry is older than what it published: generation {receipt.generation} of "
+        f"{receipt.environment} left generation {left.generation}, {what}, which is not in it; "
+        "nothing was recorded",
+        hint="restore a newer backup of it; without one `lockgate rollback "
+        f"{where}` takes a generation above, and `lockgate note` says what was left",
+    )
 
 
 def _note(target: Target, receipt: Receipt) -> OfflineNote | None:
@@ -346,6 +381,65 @@ def _was_live(registry: Registry, version: Version, environment: str) -> bool:
         if len(page) < _PAGE:
             return False
         before = page[-1].attempt.generation
+
+
+def _keep_words(
+    registry: Registry, target: Target, system: str, environment: str, actor: str
+) -> Recorded | None:
+    """Take over what notes say of generations that are recorded, before the notes are removed.
+
+    Returns:
+        The newest generation, when it was open and is what somebody published without the registry.
+    """
+    newest = registry.releases.newest(system, environment)
+    if newest is None:
+        return None
+    found: Recorded | None = None
+    records: list[Record | Note] = []
+    for note in target.offline_notes(system):
+        if note.generation > newest.attempt.generation or _has_words(registry, note):
+            continue
+        words = _whole_words(note)
+        records.append(Note(system, environment, note.generation, words, actor))
+        version = registry.versions.get(note.version)
+        if version and newest.is_open and _is_published(target, newest.attempt, note):
+            reason = f"its receipt is published, {words}"
+            records.append(Settlement(system, environment, note.generation, "live", reason, actor))
+            found = Recorded(note.generation, version.label, note.actor, is_live=True)
+    if records:
+        with registry.write() as writing:
+            append_first(registry, writing, records)
+    if found is not None:
+        target.unstage(system, found.generation)
+    return found
+
+
+def _whole_words(note: OfflineNote) -> str:
+    words = note.words()
+    if note.incident:
+        words += f" (incident {note.incident})"
+    return f"{words}; it failed: {note.failed}" if note.failed else words
+
+
+def _has_words(registry: Registry, note: OfflineNote) -> bool:
+    """Tell whether the registry says what a note does: of its generation, or of one above."""
+    place, words = (note.system, note.environment), note.words()
+    if any(
+        one.text == _whole_words(note) for one in registry.upkeep.notes(*place, note.generation)
+    ):
+        return True
+    above = (registry.releases.deployment(*place, note.generation + more) for more in (0, 1))
+    return any(one is not None and one.attempt.reason == words for one in above)
+
+
+def _is_published(target: Target, attempt: Attempt, note: OfflineNote) -> bool:
+    receipt = valid(target.current, attempt.system)
+    named = (attempt.generation, attempt.version)
+    return (
+        receipt is not None
+        and (receipt.generation, receipt.version) == named == (note.generation, note.version)
+        and receipt.kind == attempt.kind
+    )
 
 
 def _drop_notes(registry: Registry, target: Target, system: str, environment: str) -> None:
