@@ -138,11 +138,15 @@ class Nights(RuleBasedStateMachine):
     @rule(
         above=st.integers(0, 5),
         places=st.sampled_from([PLACES, PLACES, PLACES[:1]]),
+        back=st.sampled_from([0, 0, 0, 1, 2]),
     )
-    def ship(self, above: int, places: tuple[str, ...]) -> None:
-        """Register a version on top of another one and take it as far as it goes."""
-        self.count += 1
-        self.world.write(16, prompt=f"Wording {self.count}.\n")
+    def ship(self, above: int, places: tuple[str, ...], back: int = 0) -> None:
+        """Register a version on top of another one and take it as far as it goes.
+
+        Now and then its definition is that of a version of before, with another parent.
+        """
+        self.count += not back
+        self.world.write(16, prompt=f"Wording {max(self.count - back, 1)}.\n")
         parent = self.some(above) if self.versions else None
         version = self.attempted("register", lambda: self.world.register(parent=parent))
         if version is None:
