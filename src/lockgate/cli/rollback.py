@@ -20,6 +20,7 @@ from lockgate.cli.common import (
     say,
     system_option,
     tell,
+    wrapped,
 )
 from lockgate.cli.deploying import rollback_words, tell_event
 from lockgate.cli.offline import Asked, roll_back_without_registry, with_offline_way
@@ -38,6 +39,7 @@ from lockgate.upkeep.rollback import WayBack, find_way_back, roll_back
 from lockgate.upkeep.settle import Settled, settle, settle_as
 
 SHOWN_DIFFERENCES = 6
+WIDTH = 79
 
 
 @click.command("rollback", short_help="Make the version before live again, verified.")
@@ -278,29 +280,35 @@ def _show(at: Desk, way_back: WayBack) -> None:
     now = datetime.now(UTC)
     live_for = ago(now - way_back.leaving_deployment.attempt.at)
     was_live = ago(now - way_back.to_deployment.attempt.at)
-    say(
-        f"roll back {way_back.system} {way_back.environment}:  {way_back.leaving.label} (live "
-        f"{live_for})  →  {way_back.to.label} (promoted {was_live} ago)",
-        bold=True,
-    )
+    left, to = way_back.leaving.label, way_back.to.label
+    say(f"roll back {way_back.system} {way_back.environment}:  {left} → {to}", bold=True)
+    _row("leaves", f"{left}, live {live_for}")
+    _row("back to", f"{to}, promoted {was_live} ago")
     before = at.registry.versions.definition(way_back.leaving.definition)
     after = at.registry.versions.definition(way_back.to.definition)
     for line in difference(before, after).summary()[:SHOWN_DIFFERENCES]:
-        say(f"  goes back   {shown(line)}")
-    say(f"  intact      {len(after.files())} files checked{_last_full_check(at, way_back, now)}")
+        _row("goes back", line)
+    _row("intact", f"{len(after.files())} files checked{_last_full_check(at, way_back, now)}")
     if way_back.open_attempt is not None:
         attempt = way_back.open_attempt.attempt
         stopped = at.registry.versions.get(attempt.version or "")
-        say(
-            f"  stops       {stopped.label if stopped else 'a version'} (generation "
-            f"{attempt.generation}, begun by {shown(attempt.actor)})"
+        _row(
+            "stops",
+            f"{stopped.label if stopped else 'a version'} (generation {attempt.generation}, begun "
+            f"by {attempt.actor})",
         )
         since = shown_time(way_back.leaving_deployment.settled_at or attempt.at)
-        say(f"  leaves      {way_back.leaving.label} as well, live since {since}")
+        _row("leaves", f"{left} as well, live since {since}")
     for label, why in way_back.skipped:
-        say(f"  skipped     {label}: {shown(why)}")
+        _row("skipped", f"{label}: {why}")
     if way_back.kind == "rollback":
-        say(f"  then        {way_back.leaving.label} quarantined, {way_back.environment} held")
+        _row("then", f"{left} quarantined, {way_back.environment} held")
+
+
+def _row(name: str, text: str) -> None:
+    """Print a line of what a rollback would do; a long one goes on below itself."""
+    for number, line in enumerate(wrapped(text, WIDTH - 14, items=True)):
+        say(f"  {'' if number else name:<12}{line}")
 
 
 def _last_full_check(at: Desk, way_back: WayBack, now: datetime) -> str:
