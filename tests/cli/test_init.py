@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -52,37 +51,6 @@ def test_init_makes_what_can_be_shipped_at_once(empty: Desk) -> None:
         "ship", "-s", "first-system", "--to", "staging", "-m", "x", cwd=empty.root / "desk"
     )
     assert "✔ v1 is live in staging  generation 1\n" in shipped.out
-
-
-@pytest.mark.parametrize("left", ["host_key", "published"])
-def test_init_makes_none_where_one_was_lost(empty: Desk, left: str) -> None:
-    """What belongs to it is there: every command says what to restore, and nothing is made."""
-    empty.done("init", "desk")
-    root = empty.root / "desk"
-    (root / ".lockgate" / "registry.db").unlink()
-    what = root / ".lockgate" / "host_key"
-    if left == "published":
-        what = root / "published" / "staging" / "first-system" / "receipt.json"
-        what.parent.mkdir(parents=True)
-        what.write_text("{}")
-        shutil.rmtree(root / ".lockgate")
-    for words in (["init", "desk"], ["init", str(root)]):
-        said = empty(*words)
-        assert said.code == 3, said
-        assert normal(said.err, empty.root) == (
-            "error: registry.db is missing in `ROOT/desk/.lockgate`, and what belongs to it is "
-            f"there: `{normal(str(what), empty.root)}`\n"
-            "hint: restore it from a backup; another registry belongs into a new folder: "
-            "`lockgate init DIR`\n"
-        )
-    below = root / "systems"
-    for words in ([], ["init"], ["status"], ["ready", "staging"], ["settle", "staging"]):
-        said = empty(*words, cwd=below)
-        assert said.code == 3, said
-        assert "error: registry.db is missing" in said.err
-        assert "restore it from a backup" in said.err
-    assert not list(empty.root.rglob("registry.db"))
-    assert empty("init", "new").code == 0
 
 
 def test_init_as_json(empty: Desk) -> None:

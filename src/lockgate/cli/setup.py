@@ -39,8 +39,7 @@ def init_command(folder: str | None, system: str | None, owner: str | None, as_j
     """Make a registry in DIR, with a policy, a small system and a suite that judges it.
 
     Files that are there already are left alone. In a registry it writes what is missing, the
-    policy as it is applied. Where a registry was and is gone it makes none: that is restored from a
-    backup. The loop can be walked at once: `lockgate ship`.
+    policy as it is applied. The loop can be walked at once: `lockgate ship`.
     """
     root = Path(folder).expanduser().absolute() if folder else _nearest_root()
     actor = wiring.actor()
@@ -100,7 +99,7 @@ def _nearest_root() -> Path:
     try:
         return wiring.find_root(None)
     except RegistryTrouble:
-        if os.environ.get(wiring.REGISTRY_VARIABLE) or wiring.is_lost_here():
+        if os.environ.get(wiring.REGISTRY_VARIABLE):
             raise
         return Path.cwd()
 
@@ -113,9 +112,6 @@ def _only_system(root: Path, known: Sequence[str]) -> str | None:
 def _made_or_opened(root: Path, actor: str) -> tuple[bool, Registry]:
     if (root / ".lockgate" / "registry.db").is_file():
         return False, wiring.open_registry(root)
-    lost = wiring.lost_registry(root)
-    if lost is not None:
-        raise lost
     if (root / "policy.toml").exists():
         from lockgate.workspace.policies import read_policy
 

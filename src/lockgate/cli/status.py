@@ -57,7 +57,7 @@ def front_page(registry: str | None) -> int:
     try:
         wiring.find_root(registry)
     except RegistryTrouble:
-        if registry or os.environ.get(wiring.REGISTRY_VARIABLE) or wiring.is_lost_here():
+        if registry or os.environ.get(wiring.REGISTRY_VARIABLE):
             raise
         say("Lockgate keeps versions of AI behaviour. There is no registry here or above.")
         for line in _BEGIN:

@@ -16,21 +16,19 @@ if TYPE_CHECKING:
 from lockgate.wiring.people import REGISTRY_VARIABLE
 
 FOLDER, FILE = ".lockgate", "registry.db"
-_OF_A_REGISTRY = ("host_key", "host_key.pub", "objects", "hooks")
 
 
 def find_root(given: str | None, start: Path | None = None) -> Path:
     """Return the folder that holds the registry: as given, by the environment, or found upward.
 
     Raises:
-        RegistryTrouble: There is none, and the hint says how to make or name one; or it is lost.
+        RegistryTrouble: There is none; the hint says how to make or name one.
     """
     named = given or os.environ.get(REGISTRY_VARIABLE)
     if named:
         root = _named_root(Path(named).expanduser().absolute())
         if (root / FOLDER / FILE).is_file():
             return root
-        _refuse_lost(root)
         raise RegistryTrouble(
             f"there is no registry at `{named}`",
             hint=f"make one: `lockgate init {shlex.quote(named)}`",
@@ -39,46 +37,10 @@ def find_root(given: str | None, start: Path | None = None) -> Path:
     for root in (here, *here.parents):
         if (root / FOLDER / FILE).is_file():
             return root
-        _refuse_lost(root)
     raise RegistryTrouble(
         f"there is no registry in `{here}` or above it",
         hint="make one with `lockgate init`, name one with --registry, or try `lockgate demo`",
     )
-
-
-def lost_registry(root: Path) -> RegistryTrouble | None:
-    """Return the error of a folder whose registry is gone, while what belongs to it is there.
-
-    What tells is the host's key, the contents of versions or a hook's traces: another registry
-    made there would know nothing of what they were for.
-    """
-    left = [
-        path
-        for path in (root / FOLDER / name for name in _OF_A_REGISTRY)
-        if path.is_file() or (path.is_dir() and any(path.iterdir()))
-    ]
-    if not left:
-        receipts = sorted(root.glob("published/*/*/receipt.json"))
-        left = receipts[:1]
-    if not left or (root / FOLDER / FILE).exists():
-        return None
-    return RegistryTrouble(
-        f"{FILE} is missing in `{root / FOLDER}`, and what belongs to it is there: `{left[0]}`",
-        hint="restore it from a backup; another registry belongs into a new folder: "
-        "`lockgate init DIR`",
-    )
-
-
-def is_lost_here() -> bool:
-    """Tell whether a registry that is gone belongs to the folder one is in, or to one above."""
-    here = Path.cwd()
-    return any(lost_registry(root) is not None for root in (here, *here.parents))
-
-
-def _refuse_lost(root: Path) -> None:
-    error = lost_registry(root)
-    if error is not None:
-        raise error
 
 
 def find_place(given: str | None, start: Path | None = None) -> Path:
