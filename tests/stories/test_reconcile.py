@@ -16,7 +16,7 @@ from cli.desks import Desk, Said
 from lockgate.deploy.receipts import read_receipt, write_receipt
 from lockgate.domain.offline import OfflineNote
 from lockgate.domain.release import Attempt, Quarantine
-from lockgate.errors import Busy, IntegrityBroken, Refused
+from lockgate.errors import Busy, Refused
 from lockgate.loop.deployment import carry_out
 from lockgate.upkeep.hold import lift_hold, lift_quarantine
 from lockgate.upkeep.offline import find_offline, roll_back_offline
@@ -441,67 +441,6 @@ class TestBeforeItIsRecorded:
             "as claimed\n"
         )
         assert type_in(plain, "settle", "staging", "--json").json["outcome"] == "nothing"
-
-
-class TestTheHostsKey:
-    """It is tried before anything is recorded, changed or set aside."""
-
-    @pytest.mark.parametrize("half", ["host_key", "host_key.pub"])
-    @pytest.mark.parametrize("how", [["rollback", "--yes"], ["rollback", "--offline", "--yes"]])
-    def test_a_damaged_one_stops_a_rollback_before_it_begins(  # type: ignore[no-untyped-def]
-        self, plain: Published, type_in, half: str, how: list[str]
-    ) -> None:
-        """Exit code 6; nothing is quarantined or held, and the way back works once it is back."""
-        path = plain.root / ".lockgate" / half
-        whole, receipt = path.read_bytes(), (plain.place / "receipt.json").read_bytes()
-        path.write_bytes(whole[:30] + b"!" + whole[31:])
-        said = type_in(plain, how[0], "staging", "-s", SYSTEM, *how[1:])
-        assert said.code == 6, said
-        assert "LOCKGATE_KEY" not in said.err
-        assert "--offline" not in said.err
-        assert str(path) in said.err
-        assert "host_key" in said.err.partition("hint: ")[2]
-        assert plain.stops() == ([], 0)
-        assert plain.history()[-1] == (3, "promote", "live")
-        assert (plain.place / "receipt.json").read_bytes() == receipt
-        path.write_bytes(whole)
-        assert type_in(plain, how[0], "staging", "-s", SYSTEM, *how[1:]).code == 0
-
-    def test_a_missing_one(self, plain: Published, type_in) -> None:  # type: ignore[no-untyped-def]
-        """Receipts were signed: nothing is published without a signature all at once."""
-        (plain.root / ".lockgate" / "host_key").unlink()
-        said = type_in(plain, "rollback", "staging", "--yes")
-        assert said.code == 6, said
-        assert "host_key` cannot sign: it is missing; nothing was changed" in said.err
-        assert plain.stops() == ([], 0)
-
-    @pytest.mark.parametrize("how", [["--yes"], ["--offline", "--yes"]])
-    def test_one_that_everybody_can_read_stops_no_way_back(  # type: ignore[no-untyped-def]
-        self, plain: Published, type_in, how: list[str]
-    ) -> None:
-        """It is told."""
-        (plain.root / ".lockgate" / "host_key").chmod(0o644)
-        said = type_in(plain, "rollback", "staging", "-s", SYSTEM, *how)
-        assert said.code == 0, said
-        assert "everybody on this machine can read the host's key" in said.err
-        assert plain.current().label == "v2"
-
-    def test_one_that_everybody_can_read_signs_no_promotion(self, plain: Published) -> None:
-        """Nothing was begun."""
-        version = plain.ready()
-        (plain.root / ".lockgate" / "host_key").chmod(0o644)
-        with pytest.raises(Refused, match="everybody on this machine"):
-            plain.promote(version)
-        assert plain.history()[-1] == (3, "promote", "live")
-
-    def test_settle_sets_no_note_aside_for_a_damaged_one(self, plain: Published) -> None:
-        """With it nothing seems to be signed by this host."""
-        go_offline(plain, until="taken")
-        path = plain.root / ".lockgate" / "host_key.pub"
-        path.write_bytes(b"x" + path.read_bytes())
-        with pytest.raises(IntegrityBroken, match="public half of this host's key"):
-            plain.settle()
-        assert plain.notes() == ["offline-4.json"]
 
 
 class TestWhatCannotBeRecorded:

@@ -33,8 +33,6 @@ def tell_event(event: DeployEvent) -> None:
     elif event.kind == "ignored":
         for name in event.detail:
             tell(f"    set aside {shown(name)}: this host did not sign it for this environment")
-    elif event.kind == "doubt":
-        tell(f"    doubt: {event.detail}")
     elif event.kind == "recorded":
         done = event.detail
         state = "live" if done.is_live else "cut off before it was live"

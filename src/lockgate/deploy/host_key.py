@@ -1,9 +1,7 @@
 """The registry host's own key: it signs receipts, and nobody is ever asked for it.
 
 - It is made once, without a passphrase, readable by its owner alone; made again it stays the same.
-- A team that shares the host may let its group read the key (`chmod g+r`). One that everybody can
-  read signs no promotion; a way back it signs, and that is told.
-- Whether it signs is tried before anything is recorded that rests on it.
+- A team that shares the host may let its group read the key (`chmod g+r`); everybody may not.
 - The public half beside it is what this host trusts; copies elsewhere are for convenience.
 """
 
@@ -11,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 import shutil
 import stat
 import tempfile
@@ -19,14 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lockgate.deploy.files import read_file, replace_file, sync_folder
-from lockgate.deploy.sshsig import (
-    MAX_TRUST_CHARACTERS,
-    PRINCIPAL,
-    CannotVerify,
-    signature_problem,
-    trusted_keys,
-)
-from lockgate.errors import IntegrityBroken, Refused, RegistryTrouble, UsageMistake
+from lockgate.deploy.sshsig import MAX_TRUST_CHARACTERS, PRINCIPAL, trusted_keys
+from lockgate.errors import IntegrityBroken, Refused, RegistryTrouble
 from lockgate.ports import Signing
 from lockgate.shown import shown
 
@@ -115,52 +106,11 @@ class HostKey:
             return f"`{shown(target)}` cannot be used: {shown(error)}"
         return None if is_same else f"`{shown(target)}` is another key than this host signs with"
 
-    def check(self, *, is_way_back: bool) -> str | None:
-        """Sign something and verify it with the public half, as a receipt would be.
-
-        Returns:
-            What is doubtful about the key, of a way back, which it does not stop; else `None`.
-
-        Raises:
-            Refused: This user may not read the key, everybody may and this is no way back, or
-                there is no `ssh-keygen`.
-            IntegrityBroken: One half is damaged, or they do not belong together.
-            RegistryTrouble: The temporary folder cannot be written.
-        """
-        doubt = self._exposed()
-        if doubt is not None and not is_way_back:
-            raise Refused(doubt, hint=f"chmod 600 {shown(self._path)}")
-        wanted, message = self.public(), b"lockgate: this key signs"
-        try:
-            wrong = signature_problem(message, self.sign(message), [wanted])
-        except CannotVerify as error:
-            raise Refused(
-                f"no receipt can be checked: {error}",
-                hint="install OpenSSH 8.9 or newer: apt install openssh-client",
-            ) from error
-        if wrong is not None:
-            raise self._broken(f"what it signs does not verify with `{shown(self._public)}`")
-        return doubt and f"{doubt}: chmod 600 {shown(self._path)}"
-
-    def missing(self) -> IntegrityBroken:
-        """Return the error of a host whose receipts were signed, and whose key is gone."""
-        return self._broken("it is missing")
-
-    def _broken(self, why: str) -> IntegrityBroken:
-        place, path = shown(self._path.parent), shlex.quote(shown(self._path))
-        return IntegrityBroken(
-            f"the host's key `{shown(self._path)}` cannot sign: {why}; nothing was changed",
-            hint=f"bring `{KEY_NAME}` and `{KEY_NAME}.pub` back from a backup into `{place}`; "
-            f"without one move both away, make a new pair, `ssh-keygen -q -t ed25519 -N '' "
-            f"-C {PRINCIPAL} -f {path}`, and give its public half to every server",
-        )
-
     def sign(self, message: bytes) -> str:
         """Return the armoured signature over a message.
 
         Raises:
-            Refused: This user may not read the key, or there is no `ssh-keygen`.
-            IntegrityBroken: The key is damaged.
+            Refused: This user may not read the key, everybody may, or it cannot sign.
             RegistryTrouble: The temporary folder cannot be written.
         """
         with tempfile.TemporaryDirectory(prefix="lockgate-") as scratch:
@@ -169,24 +119,15 @@ class HostKey:
             descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
                 file.write(self._read())
-            try:
-                return self._signing.sign(message, key=private).armored
-            except (Refused, UsageMistake) as error:
-                if shutil.which("ssh-keygen") is None:
-                    raise
-                raise self._broken("it is damaged, or locked with a passphrase") from error
-
-    def _exposed(self) -> str | None:
-        """Say that everybody can read the key, if so."""
-        try:
-            if stat.S_IMODE(self._path.stat().st_mode) & stat.S_IRWXO:
-                return f"everybody on this machine can read the host's key `{shown(self._path)}`"
-        except OSError:
-            pass
-        return None
+            return self._signing.sign(message, key=private).armored
 
     def _read(self) -> bytes:
         try:
+            if stat.S_IMODE(self._path.stat().st_mode) & stat.S_IRWXO:
+                raise Refused(
+                    f"everybody on this machine can read the host's key `{shown(self._path)}`",
+                    hint=f"chmod 600 {shown(self._path)}",
+                )
             return read_file(str(self._path), _MAX_KEY_BYTES)
         except OSError as error:
             raise Refused(

@@ -102,14 +102,6 @@ class Publisher:
                     return True
         return False
 
-    def check_key(self, system: str, *, is_way_back: bool) -> str | None:
-        """Try the host's key, as `HostKey.check`; a host that never had one signs nothing."""
-        if self.key.exists():
-            return self.key.check(is_way_back=is_way_back)
-        if self.has_lost_key(system):
-            raise self.key.missing()
-        return None
-
     def current(self, system: str) -> Receipt | None:
         """Return the receipt of what is live; `None` when nothing was ever published.
 

@@ -113,11 +113,6 @@ class EnvironmentTarget:
         """Say what is wrong with the host's key as it is published; `None` when nothing is."""
         return self.publisher.key_problem() if self.publisher else None
 
-    def check_key(self, system: str, *, is_way_back: bool) -> str | None:
-        """Make certain that the next receipt can be signed; return what is doubtful about it."""
-        place = self.publisher
-        return place.check_key(system, is_way_back=is_way_back) if place else None
-
     def prepare(
         self,
         receipt: Receipt,

@@ -2,7 +2,7 @@
 
     attempt (takes the generation) → rebuilt and staged → hook → settlement → published → observed
 
-- The generation is taken before anything is touched, and after the host's key was tried.
+- The generation is taken before anything is touched.
 - A hook that fails settles `failed`: the receipt that was there stays.
 - Nobody knows the end of an attempt that was cut off: it stays open until `settle` finds out.
 - A hook whose end nobody saw is neither well nor failed: its attempt stays open as well.
@@ -80,10 +80,6 @@ class Nowhere:
 
     def key_problem(self) -> str | None:
         """Nothing is published."""
-        return None
-
-    def check_key(self, system: str, *, is_way_back: bool) -> str | None:
-        """Nothing is signed."""
         return None
 
     def prepare(
@@ -187,16 +183,13 @@ def carry_out(
         way_back: The receipt to keep as the way back, once the new one is published.
 
     Raises:
-        Refused: Somebody went back without the registry, and that is not recorded yet; or the
-            host's key is not to be used.
-        IntegrityBroken: The host's key cannot sign; nothing was recorded.
+        Refused: Somebody went back without the registry, and that is not recorded yet.
         InfrastructureFailed: The hook failed; the attempt is settled `failed`.
         Inconclusive: Nobody saw how the hook ended; the attempt stays open.
         Interrupted: A person left; a hook goes on, and `settle` takes it from there.
         StaleGeneration: Somebody was faster; nothing was published.
         LockgateError: The version could not be rebuilt; the attempt is settled `failed`.
     """
-    doubt = target.check_key(attempt.system, is_way_back=attempt.kind in BACK)
     refuse_unrecorded(registry, target, attempt)
     subject = lease_of(attempt.system, attempt.environment, attempt.generation)
     is_bare = not (target.publishes or target.has_hook)
@@ -213,8 +206,6 @@ def carry_out(
         else:
             writing.take_lease(subject, actor)
     yield DeployEvent("taken", attempt.generation)
-    if doubt is not None:
-        yield DeployEvent("doubt", attempt.generation, doubt)
     if is_bare:
         yield DeployEvent("settled", attempt.generation)
         return

@@ -115,15 +115,6 @@ class Target(Protocol):
         """Say what is wrong with the host's key as it is published; `None` when nothing is."""
         ...
 
-    def check_key(self, system: str, *, is_way_back: bool) -> str | None:
-        """Make certain that the next receipt can be signed; return what is doubtful about it.
-
-        Raises:
-            Refused: The key is not to be used, or cannot be read.
-            IntegrityBroken: It is damaged or gone.
-        """
-        ...
-
     def prepare(
         self,
         receipt: Receipt,

@@ -67,10 +67,9 @@ def find_offline(place: OfflineTarget, system: str, environment: str) -> Offline
     Raises:
         Refused: There is no way-back receipt, what is live is a rollback already, or is the very
             version that the way back leads to.
-        IntegrityBroken: The host's key cannot sign, the way-back receipt does not count, is of another registry or
+        IntegrityBroken: The way-back receipt does not count, is of another registry or
             environment, or its folder is not whole.
     """
-    place.check_key(system, is_way_back=True)
     leaving, unread = _live(place, system)
     _check_not_back_already(leaving, system, environment)
     to = _way_back(place, system, environment)

@@ -3,7 +3,7 @@
 - Somebody tried it: a rehearsal that was detected, within the cadence, and since the hook, the
   policy or the runtime changed.
 - The version to go back to is there, whole, with every byte hashed.
-- Where something is published, the host's key signs, and the way-back receipt and its folder hold without the registry.
+- Where something is published, the way-back receipt and its folder hold without the registry.
 """
 
 from __future__ import annotations
@@ -163,22 +163,8 @@ def target_of(look: Look, environment: str) -> Iterator[Step]:
             yield found(WAY_BACK, rule, whole.outcome, reason, whole.hint, broken=broken)
     target = look.around.targets.get(environment)
     if target is not None and target.publishes:
-        yield from _host_key(look, environment, target)
         yield from _receipt(look, environment, target)
         yield from _strays(look, environment, target)
-
-
-def _host_key(look: Look, environment: str, target: Target) -> Iterator[Step]:
-    """Give what would stop the receipt of a way back from being signed, or is doubtful about it."""
-    rule = f"way-back key {environment}"
-    try:
-        doubt = target.check_key(look.system, is_way_back=True)
-    except LockgateError as error:
-        broken = isinstance(error, IntegrityBroken)
-        yield found(WAY_BACK, rule, "fail", error.what, error.hint, broken=broken)
-        return
-    if doubt is not None:
-        yield found(WAY_BACK, rule, "fail", doubt, "let only those read it who publish")
 
 
 def _strays(look: Look, environment: str, target: Target) -> Iterator[Step]:

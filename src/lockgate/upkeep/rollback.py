@@ -214,12 +214,10 @@ def roll_back(
     Raises:
         StaleGeneration: Somebody else changed what is live meanwhile; nothing was changed.
         InfrastructureFailed: The hook failed; the generation is settled `failed`.
-        IntegrityBroken: The host's key cannot sign, and nothing was changed; the target's bytes
-            are gone or damaged; or it is live, and what was hashed
+        IntegrityBroken: The target's bytes are gone or damaged; or it is live, and what was hashed
             after the switch is not whole.
     """
     place = target or NOWHERE
-    place.check_key(way_back.system, is_way_back=True)
     first: list[Record] = []
     generation = way_back.leaving_deployment.attempt.generation + 1
     newest = registry.releases.newest(way_back.system, way_back.environment)

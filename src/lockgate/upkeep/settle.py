@@ -82,11 +82,8 @@ def settle(
         Busy: The process that made the attempt is still at work, or somebody goes back without
             the registry right now.
         Refused: What was done without the registry cannot be recorded; the message says why.
-        IntegrityBroken: The host's key cannot sign; nothing was changed.
         Inconclusive: Nobody can tell how the hook ended; the message says how to decide.
     """
-    # With a key that is damaged nothing beside the receipts seems to count, notes neither.
-    target.check_key(system, is_way_back=True)
     with _held(registry, registry.releases.newest(system, environment), actor):
         ignored = set_aside(registry, target, system, environment)
         recorded = reconcile(registry, target, system, environment, actor=actor)

@@ -44,7 +44,6 @@ def host_key_problem(root: Path) -> str | None:
     try:
         allowed = f'{PRINCIPAL} namespaces="lockgate" {key.public()}\n'.encode()
         signing().verify(message, key.sign(message), allowed, PRINCIPAL, at=datetime.now(UTC))
-        key.check(is_way_back=False)
     except LockgateError as error:
         return "; ".join([error.what, *error.problems])
     return None
@@ -166,10 +165,8 @@ def offline_target(
             hint="bring `host_key` and `host_key.pub` back from a backup into "
             f"`{root / FOLDER}`: a backup of `{FOLDER}/` holds them",
         )
-    doubts = [*_doubts(applied, said, found, is_named=publish is not None)]
-    exposed = found.check_key(name, is_way_back=True)
-    doubts += [exposed] if exposed else []
-    return OfflinePlace(name, found, applied is not None, tuple(doubts))
+    doubts = tuple(_doubts(applied, said, found, is_named=publish is not None))
+    return OfflinePlace(name, found, applied is not None, doubts)
 
 
 def _doubts(
